@@ -1,0 +1,429 @@
+//! The heart: one function from an event to a [`Step`].
+//!
+//! A step's sends and outputs are private. [`Journal::persist`] alone hands them out, after the
+//! step's records are durable: to send before the disk does not compile.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use quorate_crypto::hash::Digest;
+use quorate_crypto::keygen::KeyGeneration;
+use quorate_crypto::threshold::NodeIndex;
+use quorate_ledger::ids::{BlockId, Epoch};
+use quorate_ledger::view::View;
+use rand_chacha::ChaCha20Rng;
+
+use crate::evidence::Evidence;
+use crate::trace::Trace;
+
+/// Logical time in milliseconds since the Unix epoch (virtual in the simulator).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct Time(pub u64);
+
+impl Time {
+    /// This time moved `ms` milliseconds into the future; saturates.
+    #[must_use]
+    pub const fn after(self, ms: u64) -> Self {
+        Self(self.0.saturating_add(ms))
+    }
+}
+
+/// What the world gives a step: the time and a seeded generator, nothing else.
+#[derive(Debug)]
+pub struct Env {
+    /// Now. Never goes back between two steps of one process.
+    pub now: Time,
+    /// A CSPRNG; seeded by the simulator, from the operating system in production.
+    pub rng: ChaCha20Rng,
+}
+
+/// A message whose sender's signature has been checked. Only such a value enters a step.
+///
+/// Made by a pure function that checks the signature of the frame the message came in
+/// ([`Verified::assume`] is the one door; grep for it to audit).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Verified<M>(M);
+
+impl<M> Verified<M> {
+    /// Declares that the sender of `message` has been authenticated. Call it right after checking
+    /// the signature, nowhere else.
+    pub const fn assume(message: M) -> Self {
+        Self(message)
+    }
+
+    /// The message.
+    pub fn into_inner(self) -> M {
+        self.0
+    }
+
+    /// The message.
+    pub const fn get(&self) -> &M {
+        &self.0
+    }
+}
+
+/// Who a message is for.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Target {
+    /// Every other member of the view.
+    All,
+    /// One member of the view.
+    One(NodeIndex),
+}
+
+/// What can happen to a core.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Event<M> {
+    /// The replica proposes a batch (opaque to the core) for the epoch in progress.
+    Propose(Vec<u8>),
+    /// A message of another member arrived.
+    Receive(NodeIndex, Verified<M>),
+    /// A timer asked for in [`Step::wake_at`] is due (it may also come early or twice).
+    Wake,
+    /// Another member said it is in `from` (or lost what it had): send it again what this member
+    /// said in that epoch and later, as far as still kept.
+    Resend {
+        /// The member that asks.
+        to: NodeIndex,
+        /// The first epoch it misses.
+        from: Epoch,
+    },
+    /// The replica has learnt from certified blocks or from `f + 1` members that all epochs before
+    /// this one are over: go there.
+    Advance(Epoch),
+}
+
+/// Whether a core can use a batch now.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Appetite {
+    /// Not now: the batch of the epoch in progress has been proposed already.
+    Full,
+    /// Ready; the group's rhythm decides when.
+    Ready,
+    /// Others have begun: propose at once so that the epoch isn't held up.
+    Hungry,
+}
+
+/// Where the cores meet the rest: one decided batch.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Decision {
+    /// Epoch (HoneyBadgerBFT), instance (Mod-SMaRt) or signature (Raft) that decided.
+    pub epoch: Epoch,
+    /// The batches agreed on, by proposer, in committee order. Every correct member has the same.
+    pub batches: BTreeMap<NodeIndex, Vec<u8>>,
+}
+
+/// Something that must be durable before the step's sends and outputs leave.
+///
+/// Restart replays all records of the journal that are still live, in the order they were written,
+/// into the replica before its first step.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Record {
+    /// A block of the ledger (its canonical encoding). Ids are consecutive; goes to the ledger
+    /// files.
+    Block {
+        /// Its id.
+        id: BlockId,
+        /// Its canonical encoding.
+        bytes: Arc<[u8]>,
+        /// Ids of the trxs in it, in order, for the index.
+        trx_ids: Vec<[u8; 16]>,
+    },
+    /// The certificate of a block. Ids are consecutive; goes to the certificate files.
+    Certificate {
+        /// The block it certifies.
+        id: BlockId,
+        /// Its canonical encoding.
+        bytes: Arc<[u8]>,
+    },
+    /// Anything a restarted member must remember; goes to the journal. `topic` says who replays it,
+    /// and a later record of the same topic and key replaces this one; an empty `bytes` removes it.
+    Note {
+        /// Who replays it.
+        topic: Topic,
+        /// Key within the topic. Replayed in the order of first writing.
+        key: Vec<u8>,
+        /// Value; empty to remove.
+        bytes: Arc<[u8]>,
+    },
+    /// Removes all notes of a topic whose key starts with `prefix`.
+    Forget {
+        /// The topic.
+        topic: Topic,
+        /// First bytes of the keys to remove.
+        prefix: Vec<u8>,
+    },
+    /// A secret (view key, key share, dealing), sealed at rest, in the vault: one small file per
+    /// name, so that it can be erased. Replaces an earlier secret of that name.
+    Secret {
+        /// Its name: letters, digits, `-` and `.`, at most 100 bytes.
+        name: String,
+        /// The secret; `None` overwrites and deletes it.
+        bytes: Option<Vec<u8>>,
+    },
+    /// A snapshot of the state after block `id` (derived data: recovery starts from it instead of
+    /// replaying all blocks).
+    Snapshot {
+        /// The last block in it.
+        id: BlockId,
+        /// Canonical encoding of the state.
+        bytes: Arc<[u8]>,
+    },
+}
+
+/// Who owns a journal note.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[repr(u8)]
+pub enum Topic {
+    /// What this member said in the committee: its votes and shards, by epoch.
+    Vote = 1,
+    /// Trxs this node accepted and has not seen in a block yet.
+    Pool = 2,
+    /// The consensus change in progress.
+    Change = 3,
+    /// Facts about the group: descriptor, genesis link, roles.
+    Group = 4,
+}
+
+/// What one transition did. Steps compose: child protocols return steps, the parent maps and merges
+/// them; merging many steps before one sync is group commit.
+#[derive(Debug)]
+#[must_use = "a step dropped is a message lost"]
+pub struct Step<M, O = Decision> {
+    records: Vec<Record>,
+    sends: Vec<(Target, M)>,
+    outputs: Vec<O>,
+    wake: Option<Time>,
+    evidence: Vec<Evidence>,
+    trace: Vec<Trace>,
+}
+
+impl<M, O> Default for Step<M, O> {
+    fn default() -> Self {
+        Self {
+            records: Vec::new(),
+            sends: Vec::new(),
+            outputs: Vec::new(),
+            wake: None,
+            evidence: Vec::new(),
+            trace: Vec::new(),
+        }
+    }
+}
+
+impl<M, O> Step<M, O> {
+    /// Nothing.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Asks for a record to be made durable before anything of this step (or of a step it is merged
+    /// into) leaves.
+    pub fn record(&mut self, record: Record) -> &mut Self {
+        self.records.push(record);
+        self
+    }
+
+    /// Sends a message.
+    pub fn send(&mut self, target: Target, message: M) -> &mut Self {
+        self.sends.push((target, message));
+        self
+    }
+
+    /// Hands something to the parent or the world.
+    pub fn output(&mut self, output: O) -> &mut Self {
+        self.outputs.push(output);
+        self
+    }
+
+    /// Asks for [`Event::Wake`] at `time` at the latest; the earliest wish wins.
+    pub fn wake_at(&mut self, time: Time) -> &mut Self {
+        self.wake = Some(self.wake.map_or(time, |w| w.min(time)));
+        self
+    }
+
+    /// Reports a peer's fault.
+    pub fn accuse(&mut self, evidence: Evidence) -> &mut Self {
+        self.evidence.push(evidence);
+        self
+    }
+
+    /// Tells a reader what happened.
+    pub fn trace(&mut self, trace: Trace) -> &mut Self {
+        self.trace.push(trace);
+        self
+    }
+
+    /// Appends `other`, in order.
+    pub fn extend(&mut self, other: Self) -> &mut Self {
+        self.records.extend(other.records);
+        self.sends.extend(other.sends);
+        self.outputs.extend(other.outputs);
+        if let Some(time) = other.wake {
+            self.wake_at(time);
+        }
+        self.evidence.extend(other.evidence);
+        self.trace.extend(other.trace);
+        self
+    }
+
+    /// A child's step as its parent's: `message` wraps each message; the child's outputs are handed
+    /// to the parent to act on. The outputs are decisions of a pure child inside the same turn, not
+    /// yet out in the world: whatever the parent makes of them goes into the returned step.
+    pub fn adopt<N, P>(self, mut message: impl FnMut(M) -> N) -> (Step<N, P>, Vec<O>) {
+        let step = Step {
+            records: self.records,
+            sends: self.sends.into_iter().map(|(t, m)| (t, message(m))).collect(),
+            outputs: Vec::new(),
+            wake: self.wake,
+            evidence: self.evidence,
+            trace: self.trace,
+        };
+        (step, self.outputs)
+    }
+
+    /// When the step wants to be woken.
+    #[must_use]
+    pub fn wake(&self) -> Option<Time> {
+        self.wake
+    }
+
+    /// The records to make durable.
+    #[must_use]
+    pub fn records(&self) -> &[Record] {
+        &self.records
+    }
+
+    /// Whether nothing at all happened.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty()
+            && self.sends.is_empty()
+            && self.outputs.is_empty()
+            && self.wake.is_none()
+            && self.evidence.is_empty()
+            && self.trace.is_empty()
+    }
+
+    /// The one way out, private to this module: see [`Journal::persist`].
+    fn release(self) -> Released<M, O> {
+        Released {
+            sends: self.sends,
+            outputs: self.outputs,
+            wake: self.wake,
+            evidence: self.evidence,
+            trace: self.trace,
+            sealed: (),
+        }
+    }
+}
+
+/// A step whose records are durable: now it may be seen.
+#[derive(Debug)]
+pub struct Released<M, O = Decision> {
+    /// Messages to send.
+    pub sends: Vec<(Target, M)>,
+    /// Outputs to hand on.
+    pub outputs: Vec<O>,
+    /// When to wake the core.
+    pub wake: Option<Time>,
+    /// Faults of peers.
+    pub evidence: Vec<Evidence>,
+    /// What a reader may want to know.
+    pub trace: Vec<Trace>,
+    sealed: (),
+}
+
+impl<M, O> Released<M, O> {
+    /// Splits off the parts, consuming the proof of durability.
+    #[must_use]
+    pub fn into_parts(self) -> (Vec<(Target, M)>, Vec<O>, Option<Time>) {
+        let () = self.sealed;
+        (self.sends, self.outputs, self.wake)
+    }
+}
+
+/// Makes records durable. The provided [`Journal::persist`] is the only way to get at a step's
+/// sends and outputs.
+pub trait Journal {
+    /// Why a write failed (a full disk, an I/O error). After an error nothing of the step may be
+    /// assumed durable and nothing of it has left.
+    type Error;
+
+    /// Writes all records and syncs once. Empty input must not touch the disk.
+    ///
+    /// # Errors
+    /// The disk's.
+    fn append(&mut self, records: &[Record]) -> Result<(), Self::Error>;
+
+    /// Persists a step (or several merged ones) and releases its sends and outputs.
+    ///
+    /// # Errors
+    /// As [`Journal::append`]; the step is handed back so that it can be tried again.
+    fn persist<M, O>(
+        &mut self,
+        step: Step<M, O>,
+    ) -> Result<Released<M, O>, (Self::Error, Step<M, O>)> {
+        if !step.records.is_empty()
+            && let Err(error) = self.append(&step.records)
+        {
+            return Err((error, step));
+        }
+        Ok(step.release())
+    }
+}
+
+/// What a core is opened with.
+#[derive(Clone, Debug)]
+pub struct Setup<K> {
+    /// The view whose committee orders.
+    pub view: Arc<View>,
+    /// This member's position in it.
+    pub me: NodeIndex,
+    /// Its secret keys of the view.
+    pub keys: K,
+    /// First epoch not known to be over.
+    pub epoch: Epoch,
+    /// This member's earlier notes of [`Topic::Vote`], in order of writing: it must never contradict
+    /// them.
+    pub votes: Vec<(Vec<u8>, Arc<[u8]>)>,
+}
+
+/// An ordering protocol of one view, seen by one member: a transition function.
+pub trait Core: Sized {
+    /// What members say to each other.
+    type Message: Message;
+    /// How the keys of a view are made.
+    type Generation: KeyGeneration;
+
+    /// Opens the core at the start of a view or after a restart. The returned step says again what
+    /// was said before.
+    fn open(
+        env: &mut Env,
+        setup: Setup<<Self::Generation as KeyGeneration>::Keys>,
+    ) -> (Self, Step<Self::Message>);
+
+    /// The one function.
+    fn step(&mut self, env: &mut Env, event: Event<Self::Message>) -> Step<Self::Message>;
+
+    /// Whether a batch can be proposed now.
+    fn appetite(&self) -> Appetite;
+
+    /// The epoch in progress: all before it are over for this member.
+    fn epoch(&self) -> Epoch;
+}
+
+/// Encoding of a protocol's messages, with limits.
+pub trait Message: Clone + std::fmt::Debug + Send + 'static {
+    /// Appends the versioned encoding.
+    fn encode(&self) -> Vec<u8>;
+
+    /// Decodes; `None` for anything malformed or over a limit of [`crate::limits`].
+    fn decode(bytes: &[u8]) -> Option<Self>;
+}
+
+/// Digest of a message for traces and twins of a frame.
+#[must_use]
+pub fn message_digest(message: &impl Message) -> Digest {
+    quorate_crypto::hash::sha256(&message.encode())
+}

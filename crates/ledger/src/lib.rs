@@ -1,0 +1,32 @@
+//! What is written and how anyone checks it. No I/O, no clock, no randomness of its own.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`ids`] | newtypes of counters and identifiers |
+//! | [`proto`] | the wire and JSON messages of seed 001's world, field by field |
+//! | [`trx`] | making, checking, encrypting transactions |
+//! | [`block`] | header, hash, genesis form, the JSON block of the API |
+//! | [`certificate`] | block votes and certificates |
+//! | [`merkle`] | RFC 6962 trees: trx roots, shards, inclusion paths |
+//! | [`change`] | consensus-change requests, responses, result bundles |
+//! | [`announce`] | announcements of members |
+//! | [`view`] | views, links and the view chain |
+//! | [`receipt`] | trx to genesis, offline |
+//! | [`group`] | a group's descriptor and genesis documents |
+//! | [`seed`] | the seed URL |
+//! | [`state`] | named maps and write sets |
+//! | [`codec`] | canonical encoding with limits |
+pub mod announce;
+pub mod block;
+pub mod certificate;
+pub mod change;
+pub mod codec;
+pub mod group;
+pub mod ids;
+pub mod merkle;
+pub mod proto;
+pub mod receipt;
+pub mod seed;
+pub mod state;
+pub mod trx;
+pub mod view;
