@@ -343,6 +343,24 @@ impl<M, O> Released<M, O> {
     }
 }
 
+/// What one step is to be restored from after a restart.
+#[derive(Clone, Debug, Default)]
+pub struct Recovered {
+    /// The latest good snapshot of the state, if any: last block in it, canonical encoding.
+    pub snapshot: Option<(BlockId, Arc<[u8]>)>,
+    /// Last block in the ledger files (0 if none); read them through [`Journal::block`].
+    pub last_block: BlockId,
+    /// Last certificate in the certificate files (0 if none).
+    pub last_certificate: BlockId,
+    /// Live notes, in the order their keys were first written.
+    pub notes: Vec<(Topic, Vec<u8>, Arc<[u8]>)>,
+    /// Live secrets by name.
+    pub secrets: BTreeMap<String, Vec<u8>>,
+    /// Notes were lost to corruption and the operator repaired the store: this member may have said
+    /// things it no longer knows, and must not vote in epochs it may have voted in.
+    pub amnesia: bool,
+}
+
 /// Makes records durable. The provided [`Journal::persist`] is the only way to get at a step's
 /// sends and outputs.
 pub trait Journal {
@@ -355,6 +373,24 @@ pub trait Journal {
     /// # Errors
     /// The disk's.
     fn append(&mut self, records: &[Record]) -> Result<(), Self::Error>;
+
+    /// A durable block's canonical encoding; `None` if there is none of that id.
+    ///
+    /// # Errors
+    /// The disk's, or corruption: a byte whose checksum fails is never served.
+    fn block(&self, id: BlockId) -> Result<Option<Arc<[u8]>>, Self::Error>;
+
+    /// A durable certificate's canonical encoding.
+    ///
+    /// # Errors
+    /// As [`Journal::block`].
+    fn certificate(&self, id: BlockId) -> Result<Option<Arc<[u8]>>, Self::Error>;
+
+    /// Where a trx stands in the durable ledger: block and position in it.
+    ///
+    /// # Errors
+    /// As [`Journal::block`].
+    fn find_trx(&self, id: &[u8; 16]) -> Result<Option<(BlockId, u32)>, Self::Error>;
 
     /// Persists a step (or several merged ones) and releases its sends and outputs.
     ///
