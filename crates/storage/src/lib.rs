@@ -1,1 +1,4 @@
-//! quorate storage
+//! Everything of a group that outlives the process: ledger files, journal, vault, snapshots, over a
+//! small [`disk::Disk`] trait.
+
+pub mod disk;
