@@ -282,6 +282,22 @@ impl<M, O> Step<M, O> {
         (step, self.outputs)
     }
 
+    /// Rewrites what is sent: each message becomes none, one or several. For relays and, in the
+    /// simulator, for traitors; records stay, so nothing can leave before it is durable.
+    pub fn redirect<N>(
+        self,
+        mut rewrite: impl FnMut(Target, M) -> Vec<(Target, N)>,
+    ) -> Step<N, O> {
+        Step {
+            records: self.records,
+            sends: self.sends.into_iter().flat_map(|(t, m)| rewrite(t, m)).collect(),
+            outputs: self.outputs,
+            wake: self.wake,
+            evidence: self.evidence,
+            trace: self.trace,
+        }
+    }
+
     /// When the step wants to be woken.
     #[must_use]
     pub fn wake(&self) -> Option<Time> {
