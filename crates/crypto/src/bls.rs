@@ -99,10 +99,7 @@ impl BlsKeys {
         let n = u32::try_from(order.len()).ok()?;
         let mut sorted = order.clone();
         sorted.sort_unstable();
-        let permutes = sorted
-            .iter()
-            .zip(0..)
-            .all(|(have, want)| have.get() == want);
+        let permutes = sorted.iter().zip(0..).all(|(have, want)| have.get() == want);
         let fits = n > 0
             && permutes
             && sharing.total().get() == n
@@ -117,11 +114,7 @@ impl BlsKeys {
         if !fits || !share.as_ref().is_none_or(on_polynomial) {
             return None;
         }
-        Some(Self(Arc::new(Keys {
-            sharing,
-            order,
-            share,
-        })))
+        Some(Self(Arc::new(Keys { sharing, order, share })))
     }
 
     /// An observer's keys, from the public key material ([`Threshold::public`]) in the record of a
@@ -191,9 +184,7 @@ impl BlsKeys {
     ) -> Result<Joint, CombineError> {
         let mut good = BTreeMap::new();
         let mut bad = Vec::new();
-        let mut seed = Hasher::new("quorate.bls.shares.v1")
-            .field(namespace(purpose))
-            .field(target);
+        let mut seed = Hasher::new("quorate.bls.shares.v1").field(namespace(purpose)).field(target);
         for (from, share) in shares {
             seed = seed.u64(u64::from(from.0)).field(share);
             match self.read_share(*from, share) {
@@ -224,10 +215,10 @@ impl BlsKeys {
                 keep
             });
         }
-        if good.len() >= self.threshold() {
-            if let Some(joint) = self.recover(purpose, target, good.values()) {
-                return Ok(joint.encode().into());
-            }
+        if good.len() >= self.threshold()
+            && let Some(joint) = self.recover(purpose, target, good.values())
+        {
+            return Ok(joint.encode().into());
         }
         bad.sort_unstable();
         Err(CombineError::BadShares(bad))
@@ -249,10 +240,7 @@ impl Threshold for BlsKeys {
     ) -> Result<Joint, CombineError> {
         let need = self.threshold();
         if shares.len() < need {
-            return Err(CombineError::TooFew {
-                have: shares.len(),
-                need,
-            });
+            return Err(CombineError::TooFew { have: shares.len(), need });
         }
         // Decoding a share costs a subgroup check, so no more are decoded than are needed.
         let mut partials = Vec::with_capacity(need);
@@ -262,10 +250,10 @@ impl Threshold for BlsKeys {
                 break;
             }
         }
-        if partials.len() == need {
-            if let Some(joint) = self.recover(purpose, target, partials.iter()) {
-                return Ok(joint.encode().into());
-            }
+        if partials.len() == need
+            && let Some(joint) = self.recover(purpose, target, partials.iter())
+        {
+            return Ok(joint.encode().into());
         }
         self.combine_good(purpose, target, shares)
     }
@@ -290,12 +278,7 @@ impl Threshold for BlsKeys {
         )
         .expect("the joint key was checked not to be the neutral element");
         let mut sealed = Vec::from(locked.encode());
-        sealed.extend(cipher::seal(
-            &key,
-            rng,
-            &bound_to(target, header).0,
-            plaintext,
-        ));
+        sealed.extend(cipher::seal(&key, rng, &bound_to(target, header).0, plaintext));
         sealed
     }
 
@@ -328,10 +311,7 @@ impl Threshold for BlsKeys {
 
 /// What a sealed payload is bound to.
 fn bound_to(target: &[u8], header: &[u8]) -> Digest {
-    Hasher::new("quorate.sealed.v1")
-        .field(target)
-        .field(header)
-        .finish()
+    Hasher::new("quorate.sealed.v1").field(target).field(header).finish()
 }
 
 /// Reads the layout of [`Threshold::public`]; whether its parts fit is not checked here.
@@ -352,10 +332,11 @@ fn decode_public(bytes: &[u8]) -> Option<(Sharing<MinSig>, Vec<Participant>)> {
     Some((sharing, order))
 }
 
-/// Writes secret keys: `layout, length of the public part (4), public part, share if there is one`.
+/// Writes secret keys: `layout, 1 if there is a share, length of the public part (4), public part,
+/// share`.
 fn encode_keys(keys: &BlsKeys) -> Vec<u8> {
     let public = keys.public();
-    let mut bytes = vec![LAYOUT];
+    let mut bytes = vec![LAYOUT, u8::from(keys.0.share.is_some())];
     bytes.extend_from_slice(&(public.len() as u32).to_be_bytes());
     bytes.extend_from_slice(&public);
     if let Some(share) = &keys.0.share {
@@ -367,19 +348,16 @@ fn encode_keys(keys: &BlsKeys) -> Vec<u8> {
 
 /// Reads what [`encode_keys`] wrote.
 fn decode_keys(bytes: &[u8]) -> Option<BlsKeys> {
-    let (layout, rest) = bytes.split_first()?;
-    if *layout != LAYOUT {
-        return None;
-    }
+    let ([layout, has_share], rest) = bytes.split_first_chunk::<2>()?;
     let (length, rest) = rest.split_first_chunk::<4>()?;
     let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
     let (public, share) = rest.split_at_checked(length)?;
-    let (sharing, order) = decode_public(public)?;
-    let share = if share.is_empty() {
-        None
-    } else {
-        Some(SecretShare::decode(Copying(share)).ok()?)
+    let share = match (*layout, *has_share) {
+        (LAYOUT, 0) if share.is_empty() => None,
+        (LAYOUT, 1) => Some(SecretShare::decode(Copying(share)).ok()?),
+        _ => return None,
     };
+    let (sharing, order) = decode_public(public)?;
     BlsKeys::new(sharing, order, share)
 }
 

@@ -96,13 +96,7 @@ pub fn seal(key: &SymmetricKey, rng: &mut impl CryptoRng, aad: &[u8], plaintext:
     let mut nonce = [0; NONCE];
     rng.fill_bytes(&mut nonce);
     let sealed = Aes256Gcm::new(&key.0.into())
-        .encrypt(
-            &Nonce::from(nonce),
-            Payload {
-                msg: plaintext,
-                aad,
-            },
-        )
+        .encrypt(&Nonce::from(nonce), Payload { msg: plaintext, aad })
         .expect("a text of less than 64 GiB seals");
     let mut out = Vec::with_capacity(NONCE + sealed.len());
     out.extend_from_slice(&nonce);

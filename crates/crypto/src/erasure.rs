@@ -57,9 +57,7 @@ pub enum ErasureError {
 #[must_use]
 pub const fn shard_len(data_len: usize, data_shards: usize) -> usize {
     // The code works on pairs of bytes.
-    (PREFIX + data_len)
-        .div_ceil(data_shards)
-        .next_multiple_of(2)
+    (PREFIX + data_len).div_ceil(data_shards).next_multiple_of(2)
 }
 
 /// Encodes `data` into `total` shards, of which any `data_shards` suffice.
@@ -69,15 +67,8 @@ pub const fn shard_len(data_len: usize, data_shards: usize) -> usize {
 /// [`MAX_DATA`]: these are the caller's own numbers.
 #[must_use]
 pub fn encode(data: &[u8], data_shards: usize, total: usize) -> Vec<Vec<u8>> {
-    assert!(
-        possible(data_shards, total),
-        "{data_shards} data shards of {total} is not possible"
-    );
-    assert!(
-        data.len() <= MAX_DATA,
-        "a text of {} bytes is too long",
-        data.len()
-    );
+    assert!(possible(data_shards, total), "{data_shards} data shards of {total} is not possible");
+    assert!(data.len() <= MAX_DATA, "a text of {} bytes is too long", data.len());
     let length = shard_len(data.len(), data_shards);
     let mut text = Vec::with_capacity(length * data_shards);
     text.extend_from_slice(&(data.len() as u32).to_be_bytes());
@@ -123,10 +114,7 @@ pub fn reconstruct<S: AsRef<[u8]>>(
         return Err(ErasureError::Parameters { data_shards, total });
     }
     if shards.len() < data_shards {
-        return Err(ErasureError::TooFew {
-            have: shards.len(),
-            need: data_shards,
-        });
+        return Err(ErasureError::TooFew { have: shards.len(), need: data_shards });
     }
     let longest = shard_len(MAX_DATA, data_shards);
     let mut length = None;
@@ -171,15 +159,10 @@ fn restore<S: AsRef<[u8]>>(
         decoder.add_original_shard(*index, shard).map_err(refused)?;
     }
     for (index, shard) in shards.range(data_shards..).take(data_shards - present) {
-        decoder
-            .add_recovery_shard(*index - data_shards, shard)
-            .map_err(refused)?;
+        decoder.add_recovery_shard(*index - data_shards, shard).map_err(refused)?;
     }
     let decoded = decoder.decode().map_err(refused)?;
-    Ok(decoded
-        .restored_original_iter()
-        .map(|(index, shard)| (index, shard.to_vec()))
-        .collect())
+    Ok(decoded.restored_original_iter().map(|(index, shard)| (index, shard.to_vec())).collect())
 }
 
 /// Takes the data out of `length data zeros`.
@@ -188,9 +171,7 @@ fn unwrap_text(
     length: usize,
     data_shards: usize,
 ) -> Result<Vec<u8>, ErasureError> {
-    let prefix = text
-        .first_chunk::<PREFIX>()
-        .ok_or(ErasureError::NotCanonical)?;
+    let prefix = text.first_chunk::<PREFIX>().ok_or(ErasureError::NotCanonical)?;
     let data_len = u32::from_be_bytes(*prefix) as usize;
     if data_len > MAX_DATA || shard_len(data_len, data_shards) != length {
         return Err(ErasureError::NotCanonical);

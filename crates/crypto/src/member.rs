@@ -172,11 +172,7 @@ impl FromStr for MemberPublicKey {
             let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| KeyError)?;
             return Self::from_bytes(&bytes);
         }
-        let engine = if text.ends_with('=') {
-            &STANDARD
-        } else {
-            &STANDARD_NO_PAD
-        };
+        let engine = if text.ends_with('=') { &STANDARD } else { &STANDARD_NO_PAD };
         let bytes = engine.decode(text).map_err(|_| KeyError)?;
         Self::from_bytes(bytes.strip_prefix(&LIBP2P_PREFIX).ok_or(KeyError)?)
     }
@@ -190,9 +186,7 @@ impl Serialize for MemberPublicKey {
 
 impl<'de> Deserialize<'de> for MemberPublicKey {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?
-            .parse()
-            .map_err(serde::de::Error::custom)
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
 
@@ -252,9 +246,7 @@ pub fn verify_sender(sender: &str, digest: &Digest, signature: &[u8]) -> bool {
         return recover_eth_address(digest, signature)
             .is_some_and(|address| address.eq_ignore_ascii_case(sender));
     }
-    sender
-        .parse::<MemberPublicKey>()
-        .is_ok_and(|key| key.verify(digest, signature))
+    sender.parse::<MemberPublicKey>().is_ok_and(|key| key.verify(digest, signature))
 }
 
 /// Whether a sender's text has the form of an Ethereum address. The checksum is not looked at.

@@ -98,8 +98,7 @@ impl EncryptKey {
 
     fn identity(&self) -> age::x25519::Identity {
         let text = self.to_secret_text();
-        text.parse()
-            .expect("age reads its own form of a secret key")
+        text.parse().expect("age reads its own form of a secret key")
     }
 }
 
@@ -166,9 +165,7 @@ impl Serialize for EncryptPublicKey {
 
 impl<'de> Deserialize<'de> for EncryptPublicKey {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?
-            .parse()
-            .map_err(serde::de::Error::custom)
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
 
@@ -193,14 +190,9 @@ pub fn encrypt_to(
     if recipients.is_empty() {
         return Err(RecipientError::NoRecipients);
     }
-    let recipients = recipients
-        .iter()
-        .map(EncryptPublicKey::recipient)
-        .collect::<Result<Vec<_>, _>>()?;
-    write_age(
-        recipients.iter().map(|r| r as &dyn age::Recipient),
-        plaintext,
-    )
+    let recipients =
+        recipients.iter().map(EncryptPublicKey::recipient).collect::<Result<Vec<_>, _>>()?;
+    write_age(recipients.iter().map(|r| r as &dyn age::Recipient), plaintext)
 }
 
 /// Reads an age file made by [`encrypt_to`] (or by age) for this key among others.

@@ -181,11 +181,8 @@ pub fn verify_batch(items: &[(ViewPublicKey, &str, Digest, ViewSignature)]) -> b
         let Some(public) = key.as_commonware() else {
             return false;
         };
-        weights = weights
-            .field(&key.0)
-            .field(domain.as_bytes())
-            .field(&digest.0)
-            .field(&signature.0);
+        weights =
+            weights.field(&key.0).field(domain.as_bytes()).field(&digest.0).field(&signature.0);
         parsed.push((public, *domain, *digest, signature.to_commonware()));
     }
     let mut rng = ChaCha20Rng::from_seed(weights.finish().0);

@@ -8,6 +8,7 @@
 
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fmt;
 use std::num::NonZeroU32;
 
@@ -77,11 +78,7 @@ impl Round {
             set,
         );
         match info {
-            Ok(info) => Ok(Self {
-                info,
-                players: keys,
-                order,
-            }),
+            Ok(info) => Ok(Self { info, players: keys, order }),
             Err(error) => bad(error.to_string()),
         }
     }
@@ -146,12 +143,7 @@ impl Round {
     }
 
     fn failure(&self, failure: Failure<Key>) -> KeygenError {
-        let Failure::InsufficientLogs {
-            required,
-            found,
-            faults,
-            unavailable,
-        } = failure;
+        let Failure::InsufficientLogs { required, found, faults, unavailable } = failure;
         if let Some((key, fault)) = faults.iter_pairs().next() {
             return peer(self.index(key), "log", &fault.to_string());
         }
@@ -173,11 +165,7 @@ impl Round {
 }
 
 fn peer(from: NodeIndex, what: &'static str, why: &str) -> KeygenError {
-    KeygenError::Peer {
-        from,
-        what,
-        why: why.to_owned(),
-    }
+    KeygenError::Peer { from, what, why: why.to_owned() }
 }
 
 /// A dealing that was checked, and the answer to it.
@@ -219,11 +207,7 @@ impl fmt::Debug for BlsGeneration {
     }
 }
 
-type Dealt = (
-    Dealer<MinSig, ed25519::PrivateKey>,
-    DealerPubMsg<MinSig>,
-    Vec<(Key, DealerPrivMsg)>,
-);
+type Dealt = (Dealer<MinSig, ed25519::PrivateKey>, DealerPubMsg<MinSig>, Vec<(Key, DealerPrivMsg)>);
 
 /// Starts the dealer. With the same arguments it deals the same.
 fn deal(round: &Round, key: &ed25519::PrivateKey, seed: &[u8; 32]) -> Result<Dealt, KeygenError> {
@@ -259,12 +243,7 @@ impl BlsGeneration {
             .dealer_message::<N3f1>(dealer.clone(), public.clone(), private.clone())
             .map_err(|error| bad(&error.to_string()))?
             .ok_or_else(|| bad("a second dealing"))?;
-        Ok(Received {
-            dealing: dealing.clone(),
-            public,
-            private,
-            ack: ack.encode().into(),
-        })
+        Ok(Received { dealing: dealing.clone(), public, private, ack: ack.encode().into() })
     }
 }
 
@@ -292,10 +271,8 @@ impl KeyGeneration for BlsGeneration {
         let commitment = Vec::from(commitment.encode());
         let mut dealings = vec![Dealing::default(); players.len()];
         for (player, evaluation) in evaluations {
-            dealings[round.index(&player).get()] = Dealing {
-                commitment: commitment.clone(),
-                evaluation: evaluation.encode().into(),
-            };
+            dealings[round.index(&player).get()] =
+                Dealing { commitment: commitment.clone(), evaluation: evaluation.encode().into() };
         }
         let player = new_player(&round, &key)?;
         let own = dealings[me.get()].clone();
@@ -345,8 +322,8 @@ impl KeyGeneration for BlsGeneration {
             .receive_player_ack(key.clone(), ack.clone())
             .map_err(|error| bad(&error.to_string()))?;
         // A second valid signature of the same player says nothing new; the log stays what it was.
-        if !self.acks.contains_key(&from) {
-            self.acks.insert(from, ack);
+        if let Entry::Vacant(place) = self.acks.entry(from) {
+            place.insert(ack);
             self.log = OnceCell::new();
         }
         Ok(())
