@@ -5,7 +5,8 @@
 //! | [`ids`] | newtypes of counters and identifiers |
 //! | [`proto`] | the wire and JSON messages of seed 001's world, field by field |
 //! | [`trx`] | making, checking, encrypting transactions |
-//! | [`block`] | header, hash, genesis form, the JSON block of the API |
+//! | [`block`] | header, hash, the JSON block of the API |
+//! | [`genesis`] | the genesis block in the reference's form |
 //! | [`certificate`] | block votes and certificates |
 //! | [`merkle`] | RFC 6962 trees: trx roots, shards, inclusion paths |
 //! | [`change`] | consensus-change requests, responses, result bundles |
@@ -16,13 +17,16 @@
 //! | [`seed`] | the seed URL |
 //! | [`state`] | named maps and write sets |
 //! | [`codec`] | canonical encoding with limits |
+//! | [`json`] | reading JSON with keys in any case |
 pub mod announce;
 pub mod block;
 pub mod certificate;
 pub mod change;
 pub mod codec;
+pub mod genesis;
 pub mod group;
 pub mod ids;
+pub mod json;
 pub mod merkle;
 pub mod proto;
 pub mod receipt;
