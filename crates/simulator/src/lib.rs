@@ -1,1 +1,181 @@
-//! quorate simulator
+//! A whole network in one thread on virtual time, where every protocol is proven.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`world`] | nodes, network, clients, phases: one seed |
+//! | [`faults`] | the knobs, and the swarm of a seed |
+//! | [`disk`] | a disk that forgets, tears and fills up |
+//! | [`traitor`] | named adversaries |
+//! | [`properties`] | the table of properties and its checker |
+//! | [`keyed`] | threshold cryptography by keyed hashes, for speed |
+//! | [`store`] | the real store on the simulated disk |
+//!
+//! One seed, one command reproduces any failure; the same seed twice gives the same digest.
+pub mod disk;
+pub mod faults;
+pub mod keyed;
+pub mod properties;
+pub mod store;
+pub mod traitor;
+pub mod world;
+
+use quorate_crypto::bls::BlsGeneration;
+use quorate_crypto::hash::{Digest, Hasher};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use serde::Serialize;
+
+use crate::faults::{Counts, Faults};
+use crate::keyed::KeyedGeneration;
+use crate::properties::Violation;
+use crate::traitor::Treason;
+use crate::world::{Outcome, Plan, World};
+
+/// Every so many seeds one runs the real threshold cryptography.
+pub const REAL_EVERY: u64 = 20;
+
+/// Which threshold cryptography a run uses.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Crypto {
+    /// Keyed hashes, and the real one for one seed of [`REAL_EVERY`].
+    Mixed,
+    /// The real one for all seeds.
+    Real,
+}
+
+/// What to simulate.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Producers.
+    pub nodes: usize,
+    /// Traitors among them. More than a third minus one must make a property fail.
+    pub faulty: usize,
+    /// First seed.
+    pub first: u64,
+    /// Number of seeds.
+    pub seeds: u64,
+    /// Threshold cryptography.
+    pub crypto: Crypto,
+    /// Whether to print what happens to standard error.
+    pub trace: bool,
+}
+
+/// A seed that failed.
+#[derive(Clone, Debug, Serialize)]
+pub struct Failure {
+    /// The seed.
+    pub seed: u64,
+    /// The property that did not hold.
+    pub property: String,
+    /// What was seen.
+    pub detail: String,
+    /// The command that shows it again.
+    pub replay: String,
+}
+
+/// What a run came to.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// Protocol.
+    pub protocol: String,
+    /// Producers.
+    pub nodes: usize,
+    /// Traitors.
+    pub faulty: usize,
+    /// Seeds run.
+    pub seeds: u64,
+    /// Seeds that failed.
+    pub failures: Vec<Failure>,
+    /// Blocks that became final.
+    pub decisions: u64,
+    /// Virtual time in seconds.
+    pub virtual_seconds: f64,
+    /// Real time in seconds; filled in by the caller, the simulator has no clock.
+    pub real_seconds: f64,
+    /// Faults that struck, by kind.
+    pub faults: std::collections::BTreeMap<&'static str, u64>,
+    /// Virtual time from the end of the faults to equal heads in ms: 50th and 99th percentile and
+    /// maximum.
+    pub recovery_ms: [u64; 3],
+    /// Digest over all seeds: equal for equal options.
+    pub digest: Digest,
+}
+
+/// The plan of a seed: everything about it follows from the seed and the options.
+#[must_use]
+pub fn plan(options: &Options, seed: u64) -> Plan {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 0x706c_616e);
+    let traitors = (0..options.faulty)
+        .map(|_| Treason::ALL[rng.random_range(0..Treason::ALL.len())])
+        .collect();
+    Plan {
+        producers: options.nodes,
+        users: usize::from(rng.random_bool(0.5)),
+        traitors,
+        faults: Faults::swarm(&mut rng),
+        faulty_ms: rng.random_range(5_000..15_000),
+        heal_ms: 120_000,
+        posts: rng.random_range(5..40),
+        interval_ms: 500,
+        trace: options.trace,
+    }
+}
+
+/// Runs one seed.
+#[must_use]
+pub fn run_seed(options: &Options, seed: u64) -> Outcome {
+    let plan = plan(options, seed);
+    if options.crypto == Crypto::Real || seed.is_multiple_of(REAL_EVERY) {
+        World::<BlsGeneration>::new(seed, plan).run()
+    } else {
+        World::<KeyedGeneration>::new(seed, plan).run()
+    }
+}
+
+fn replay(options: &Options, seed: u64) -> String {
+    let real = if options.crypto == Crypto::Real { " --real" } else { "" };
+    format!(
+        "quorate sim --protocol poa --nodes {} --faulty {} --seeds 1 --seed {seed}{real} --trace",
+        options.nodes, options.faulty
+    )
+}
+
+/// Runs all seeds of the options; `progress` is called after each with its outcome.
+pub fn run(options: &Options, mut progress: impl FnMut(u64, &Outcome)) -> Report {
+    let mut counts = Counts::default();
+    let mut report = Report {
+        protocol: "poa".into(),
+        nodes: options.nodes,
+        faulty: options.faulty,
+        seeds: options.seeds,
+        failures: Vec::new(),
+        decisions: 0,
+        virtual_seconds: 0.0,
+        real_seconds: 0.0,
+        faults: std::collections::BTreeMap::new(),
+        recovery_ms: [0; 3],
+        digest: Digest::default(),
+    };
+    let mut recoveries = Vec::new();
+    for seed in options.first..options.first.saturating_add(options.seeds) {
+        let outcome = run_seed(options, seed);
+        progress(seed, &outcome);
+        counts.merge(&outcome.faults);
+        report.decisions += outcome.decisions;
+        report.virtual_seconds += outcome.virtual_ms as f64 / 1_000.0;
+        recoveries.extend(outcome.recovery_ms);
+        let digest = Hasher::new("quorate.simulations.v1").field(report.digest.as_bytes());
+        report.digest = digest.field(outcome.digest.as_bytes()).finish();
+        if let Some(Violation { property, detail }) = outcome.violation {
+            let replay = replay(options, seed);
+            report.failures.push(Failure { seed, property: property.into(), detail, replay });
+        }
+    }
+    recoveries.sort_unstable();
+    let last = recoveries.len().saturating_sub(1);
+    if !recoveries.is_empty() {
+        report.recovery_ms = [recoveries[last / 2], recoveries[last * 99 / 100], recoveries[last]];
+    }
+    report.faults = counts.0;
+    report
+}

@@ -1,0 +1,362 @@
+//! A disk that forgets, tears and fills up: the [`Disk`] the real storage code runs on in the
+//! simulator.
+//!
+//! Content written since the last sync of a file is a list of pending writes; a crash keeps, drops
+//! or tears each of them on its own, in any order. Names are apart from content: pending creations,
+//! renames and removals survive a crash as a prefix. All of it is drawn from the seed.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use quorate_storage::disk::{Disk, DiskError, Result};
+use rand::{Rng, RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+/// What a file's unsynced history holds.
+#[derive(Clone, Debug)]
+enum Pending {
+    Write { offset: u64, bytes: Vec<u8> },
+    Truncate(u64),
+}
+
+#[derive(Clone, Debug, Default)]
+struct File {
+    visible: Vec<u8>,
+    durable: Vec<u8>,
+    pending: Vec<Pending>,
+}
+
+#[derive(Clone, Debug)]
+enum NameOp {
+    Create(String, u64),
+    Rename(String, String),
+    Remove(String),
+}
+
+/// How a disk misbehaves while it runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct DiskFaults {
+    /// Most bytes the disk holds; 0 for no limit.
+    pub capacity: u64,
+    /// Chance that a write or a sync fails, per call.
+    pub write_error: f64,
+}
+
+#[derive(Debug)]
+struct State {
+    files: BTreeMap<u64, File>,
+    names: BTreeMap<String, u64>,
+    durable_names: BTreeMap<String, u64>,
+    name_ops: Vec<NameOp>,
+    next: u64,
+    rng: ChaCha8Rng,
+    faults: DiskFaults,
+    used: u64,
+    counts: BTreeMap<&'static str, u64>,
+}
+
+/// A handle on a simulated disk; the world keeps another one to crash it.
+#[derive(Clone, Debug)]
+pub struct FaultyDisk(Arc<Mutex<State>>);
+
+fn splice(content: &mut Vec<u8>, offset: u64, bytes: &[u8]) {
+    let start = usize::try_from(offset).expect("simulated files fit memory");
+    let end = start + bytes.len();
+    if content.len() < end {
+        content.resize(end, 0);
+    }
+    content[start..end].copy_from_slice(bytes);
+}
+
+fn cut(content: &mut Vec<u8>, len: u64) {
+    content.resize(usize::try_from(len).expect("simulated files fit memory"), 0);
+}
+
+fn apply(names: &mut BTreeMap<String, u64>, op: &NameOp) {
+    match op {
+        NameOp::Create(path, file) => {
+            names.insert(path.clone(), *file);
+        }
+        NameOp::Rename(from, to) => {
+            if let Some(file) = names.remove(from) {
+                names.insert(to.clone(), file);
+            }
+        }
+        NameOp::Remove(path) => {
+            names.remove(path);
+        }
+    }
+}
+
+fn dir_of(path: &str) -> &str {
+    path.rsplit_once('/').map_or("", |(dir, _)| dir)
+}
+
+fn touches(op: &NameOp, dir: &str) -> bool {
+    match op {
+        NameOp::Create(path, _) | NameOp::Remove(path) => dir_of(path) == dir,
+        NameOp::Rename(from, to) => dir_of(from) == dir || dir_of(to) == dir,
+    }
+}
+
+impl State {
+    fn file(&self, path: &str) -> Result<&File> {
+        let id = self.names.get(path).ok_or_else(|| DiskError::NotFound { path: path.into() })?;
+        Ok(&self.files[id])
+    }
+
+    fn file_mut(&mut self, path: &str) -> Result<&mut File> {
+        let id = self.names.get(path).ok_or_else(|| DiskError::NotFound { path: path.into() })?;
+        Ok(self.files.get_mut(id).expect("names point at files"))
+    }
+
+    fn count(&mut self, kind: &'static str) {
+        *self.counts.entry(kind).or_default() += 1;
+    }
+
+    fn may_fail(&mut self, path: &str) -> Result<()> {
+        if self.faults.write_error > 0.0 && self.rng.random_bool(self.faults.write_error) {
+            self.count("disk_write_error");
+            return Err(DiskError::Io { path: path.into(), message: "simulated".into() });
+        }
+        Ok(())
+    }
+}
+
+impl FaultyDisk {
+    /// An empty disk whose misbehaviour follows `seed`.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self(Arc::new(Mutex::new(State {
+            files: BTreeMap::new(),
+            names: BTreeMap::new(),
+            durable_names: BTreeMap::new(),
+            name_ops: Vec::new(),
+            next: 0,
+            rng: ChaCha8Rng::seed_from_u64(seed),
+            faults: DiskFaults::default(),
+            used: 0,
+            counts: BTreeMap::new(),
+        })))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sets how it misbehaves from now on.
+    pub fn set_faults(&self, faults: DiskFaults) {
+        self.state().faults = faults;
+    }
+
+    /// Bytes it holds.
+    #[must_use]
+    pub fn used(&self) -> u64 {
+        self.state().used
+    }
+
+    /// How often each kind of fault struck.
+    #[must_use]
+    pub fn counts(&self) -> BTreeMap<&'static str, u64> {
+        self.state().counts.clone()
+    }
+
+    /// The power goes: every unsynced write is kept, dropped or torn on its own; names keep a
+    /// prefix of their pending changes. What is left is what the next start finds.
+    pub fn crash(&self) {
+        let mut guard = self.state();
+        let state = &mut *guard;
+        let mut lost = 0;
+        let mut torn = 0;
+        for file in state.files.values_mut() {
+            for pending in std::mem::take(&mut file.pending) {
+                match (pending, state.rng.random_range(0..4u8)) {
+                    (_, 0 | 1) => lost += 1,
+                    (Pending::Write { offset, bytes }, 2) if !bytes.is_empty() => {
+                        let keep = state.rng.random_range(0..bytes.len());
+                        splice(&mut file.durable, offset, &bytes[..keep]);
+                        torn += 1;
+                    }
+                    (Pending::Write { offset, bytes }, _) => {
+                        splice(&mut file.durable, offset, &bytes);
+                    }
+                    (Pending::Truncate(len), _) => cut(&mut file.durable, len),
+                }
+            }
+            file.visible.clone_from(&file.durable);
+        }
+        let ops = std::mem::take(&mut state.name_ops);
+        let kept = state.rng.random_range(0..=ops.len());
+        for op in &ops[..kept] {
+            apply(&mut state.durable_names, op);
+        }
+        state.names = state.durable_names.clone();
+        let live: Vec<u64> = state.names.values().copied().collect();
+        state.files.retain(|id, _| live.contains(id));
+        state.used = state.files.values().map(|f| f.visible.len() as u64).sum();
+        *state.counts.entry("lost_unsynced_write").or_default() += lost;
+        *state.counts.entry("torn_write").or_default() += torn;
+    }
+
+    /// Flips one random bit of a random file whose name contains `part`; whether there was one.
+    pub fn flip_bit(&self, part: &str) -> bool {
+        let mut guard = self.state();
+        let state = &mut *guard;
+        let ids: Vec<u64> = state
+            .names
+            .iter()
+            .filter(|(name, id)| name.contains(part) && !state.files[id].visible.is_empty())
+            .map(|(_, id)| *id)
+            .collect();
+        if ids.is_empty() {
+            return false;
+        }
+        let id = ids[state.rng.random_range(0..ids.len())];
+        let len = state.files[&id].visible.len();
+        let at = state.rng.random_range(0..len);
+        let bit = 1u8 << (state.rng.next_u32() % 8);
+        let file = state.files.get_mut(&id).expect("just listed");
+        file.visible[at] ^= bit;
+        if let Some(byte) = file.durable.get_mut(at) {
+            *byte ^= bit;
+        }
+        state.count("bit_flip");
+        true
+    }
+
+    /// Everything is gone: a new disk in the same machine.
+    pub fn wipe(&self) {
+        let mut state = self.state();
+        state.files.clear();
+        state.names.clear();
+        state.durable_names.clear();
+        state.name_ops.clear();
+        state.used = 0;
+        state.count("wipe");
+    }
+}
+
+impl Disk for FaultyDisk {
+    fn read(&self, path: &str, offset: u64, len: usize) -> Result<Vec<u8>> {
+        let state = self.state();
+        let content = &state.file(path)?.visible;
+        let start = usize::try_from(offset).unwrap_or(usize::MAX).min(content.len());
+        let end = start.saturating_add(len).min(content.len());
+        Ok(content[start..end].to_vec())
+    }
+
+    fn write(&mut self, path: &str, offset: u64, bytes: &[u8]) -> Result<()> {
+        let mut state = self.state();
+        state.may_fail(path)?;
+        let old = state.file(path).map_or(0, |file| file.visible.len() as u64);
+        let growth = (offset + bytes.len() as u64).saturating_sub(old);
+        if state.faults.capacity > 0 && state.used + growth > state.faults.capacity {
+            state.count("full_disk");
+            return Err(DiskError::Full { path: path.into() });
+        }
+        if !state.names.contains_key(path) {
+            state.next += 1;
+            let id = state.next;
+            state.files.insert(id, File::default());
+            state.names.insert(path.into(), id);
+            state.name_ops.push(NameOp::Create(path.into(), id));
+        }
+        state.used += growth;
+        let file = state.file_mut(path)?;
+        splice(&mut file.visible, offset, bytes);
+        file.pending.push(Pending::Write { offset, bytes: bytes.to_vec() });
+        Ok(())
+    }
+
+    fn len(&self, path: &str) -> Result<u64> {
+        Ok(self.state().file(path)?.visible.len() as u64)
+    }
+
+    fn truncate(&mut self, path: &str, len: u64) -> Result<()> {
+        let mut state = self.state();
+        state.may_fail(path)?;
+        let old = state.file(path)?.visible.len() as u64;
+        if state.faults.capacity > 0 && len > old && state.used + (len - old) > state.faults.capacity
+        {
+            state.count("full_disk");
+            return Err(DiskError::Full { path: path.into() });
+        }
+        state.used = state.used + len - old;
+        let file = state.file_mut(path)?;
+        cut(&mut file.visible, len);
+        file.pending.push(Pending::Truncate(len));
+        Ok(())
+    }
+
+    fn sync(&mut self, path: &str) -> Result<()> {
+        let mut state = self.state();
+        state.may_fail(path)?;
+        let file = state.file_mut(path)?;
+        for pending in std::mem::take(&mut file.pending) {
+            match pending {
+                Pending::Write { offset, bytes } => splice(&mut file.durable, offset, &bytes),
+                Pending::Truncate(len) => cut(&mut file.durable, len),
+            }
+        }
+        Ok(())
+    }
+
+    fn sync_dir(&mut self, dir: &str) -> Result<()> {
+        let mut guard = self.state();
+        let state = &mut *guard;
+        state.may_fail(dir)?;
+        let mut kept = Vec::new();
+        for op in std::mem::take(&mut state.name_ops) {
+            if touches(&op, dir) {
+                apply(&mut state.durable_names, &op);
+            } else {
+                kept.push(op);
+            }
+        }
+        state.name_ops = kept;
+        Ok(())
+    }
+
+    fn list(&self, dir: &str) -> Result<Vec<String>> {
+        let state = self.state();
+        let prefix = if dir.is_empty() { String::new() } else { format!("{dir}/") };
+        Ok(state
+            .names
+            .keys()
+            .filter_map(|name| name.strip_prefix(&prefix))
+            .filter(|name| !name.contains('/'))
+            .map(str::to_owned)
+            .collect())
+    }
+
+    fn rename(&mut self, from: &str, to: &str) -> Result<()> {
+        let mut guard = self.state();
+        let state = &mut *guard;
+        state.may_fail(from)?;
+        state.file(from)?;
+        let op = NameOp::Rename(from.into(), to.into());
+        apply(&mut state.names, &op);
+        state.name_ops.push(op);
+        Ok(())
+    }
+
+    fn remove(&mut self, path: &str) -> Result<()> {
+        let mut guard = self.state();
+        let state = &mut *guard;
+        state.may_fail(path)?;
+        let len = state.file(path)?.visible.len() as u64;
+        state.used -= len.min(state.used);
+        let op = NameOp::Remove(path.into());
+        apply(&mut state.names, &op);
+        state.name_ops.push(op);
+        Ok(())
+    }
+
+    fn create_dir_all(&mut self, _dir: &str) -> Result<()> {
+        Ok(())
+    }
+
+    fn exists(&self, path: &str) -> Result<bool> {
+        Ok(self.state().names.contains_key(path))
+    }
+}

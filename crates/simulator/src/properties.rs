@@ -1,0 +1,205 @@
+//! The table of properties, checked after every step, for every protocol.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use quorate_crypto::hash::{Digest, Hasher};
+use quorate_ledger::block::Block;
+use quorate_ledger::certificate::Certificate;
+use quorate_ledger::ids::{BlockId, GroupId, TrxId, ViewNumber};
+use quorate_ledger::trx;
+use quorate_ledger::view::View;
+
+/// One property: its name, where it is demanded, and what it says.
+#[derive(Clone, Copy, Debug)]
+pub struct Property {
+    /// Name in reports.
+    pub name: &'static str,
+    /// Source.
+    pub source: &'static str,
+    /// What it says.
+    pub text: &'static str,
+}
+
+/// All properties.
+pub const PROPERTIES: [Property; 10] = [
+    Property {
+        name: "agreement",
+        source: "HoneyBadgerBFT, section 3: Agreement",
+        text: "no two correct nodes have different blocks of one id",
+    },
+    Property {
+        name: "total_order",
+        source: "HoneyBadgerBFT, section 3: Total Order",
+        text: "a node's blocks are final one by one, in order, each linked to the one before",
+    },
+    Property {
+        name: "validity",
+        source: "reference quorum.md, 9 defect 5",
+        text: "every trx in a block is well-formed and signed by its sender",
+    },
+    Property {
+        name: "exactly_once",
+        source: "seed 001: each trx once",
+        text: "no trx is in two places of the ledger",
+    },
+    Property {
+        name: "certificate",
+        source: "design, Blocks: 2f+1 signatures",
+        text: "every final block has a certificate of its view's committee",
+    },
+    Property {
+        name: "one_view",
+        source: "design, view chain",
+        text: "no two correct nodes have different views of one number",
+    },
+    Property {
+        name: "durability",
+        source: "design, Storage: nothing is acknowledged before it is durable",
+        text: "what was final before a crash is final after it",
+    },
+    Property {
+        name: "no_acknowledged_loss",
+        source: "reference quorum.md, 9 defect 7",
+        text: "every acknowledged trx is ordered after the faults end",
+    },
+    Property {
+        name: "progress_after_heal",
+        source: "HoneyBadgerBFT, section 3: Censorship Resilience, with a stated bound",
+        text: "after the faults end all correct nodes reach the same head within the bound",
+    },
+    Property {
+        name: "starts_again",
+        source: "design, Storage: recovery",
+        text: "a node starts from whatever a crash left on its disk",
+    },
+];
+
+/// A property that did not hold.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Violation {
+    /// Its name, of [`PROPERTIES`].
+    pub property: &'static str,
+    /// What was seen.
+    pub detail: String,
+}
+
+impl Violation {
+    /// A violation of `property`.
+    pub fn new(property: &'static str, detail: impl Into<String>) -> Self {
+        debug_assert!(PROPERTIES.iter().any(|p| p.name == property), "{property}");
+        Self { property, detail: detail.into() }
+    }
+}
+
+/// What all correct nodes together have shown so far.
+#[derive(Debug)]
+pub struct Ledger {
+    group: GroupId,
+    blocks: BTreeMap<BlockId, Digest>,
+    trxs: BTreeMap<TrxId, BlockId>,
+    views: BTreeMap<ViewNumber, Arc<View>>,
+    acknowledged: BTreeSet<TrxId>,
+    digest: Digest,
+}
+
+impl Ledger {
+    /// Nothing yet of this group, whose genesis block has this hash.
+    #[must_use]
+    pub fn new(group: GroupId, genesis: Digest) -> Self {
+        Self {
+            group,
+            blocks: BTreeMap::from([(BlockId(0), genesis)]),
+            trxs: BTreeMap::new(),
+            views: BTreeMap::new(),
+            acknowledged: BTreeSet::new(),
+            digest: Digest::default(),
+        }
+    }
+
+    /// A correct node said that a block is final.
+    ///
+    /// # Errors
+    /// The property that does not hold.
+    pub fn committed(&mut self, block: &Block, certificate: &Certificate) -> Result<(), Violation> {
+        let header = &block.header;
+        let (id, hash) = (header.id, header.hash());
+        let view = self.views.get(&header.view).ok_or_else(|| {
+            Violation::new("one_view", format!("block {id} is of unknown view {}", header.view))
+        })?;
+        if let Err(error) = certificate.certifies(header, view) {
+            return Err(Violation::new("certificate", format!("block {id}: {error}")));
+        }
+        let link = self.blocks.get(&BlockId(id.0.saturating_sub(1)));
+        if link != Some(&header.previous) {
+            let text = format!("block {id} follows {}, not {link:?}", header.previous);
+            return Err(Violation::new("total_order", text));
+        }
+        if let Some(known) = self.blocks.get(&id) {
+            if *known != hash {
+                let text = format!("block {id} is {known} and {hash}");
+                return Err(Violation::new("agreement", text));
+            }
+            return Ok(());
+        }
+        self.blocks.insert(id, hash);
+        for trx in &block.trxs {
+            let trx_id = trx::check(trx, self.group, trx::Limits::REFERENCE).map_err(|error| {
+                Violation::new("validity", format!("block {id}, trx {}: {error}", trx.trx_id))
+            })?;
+            if let Some(other) = self.trxs.insert(trx_id, id) {
+                let text = format!("trx {trx_id} is in blocks {other} and {id}");
+                return Err(Violation::new("exactly_once", text));
+            }
+        }
+        self.note(hash.as_bytes());
+        Ok(())
+    }
+
+    /// A correct node knows a view.
+    ///
+    /// # Errors
+    /// Another node knows another one of that number.
+    pub fn view(&mut self, view: &Arc<View>) -> Result<(), Violation> {
+        let known = self.views.entry(view.number).or_insert_with(|| Arc::clone(view));
+        if **known == **view {
+            return Ok(());
+        }
+        Err(Violation::new("one_view", format!("two views of number {}", view.number)))
+    }
+
+    /// A client was told that a trx is accepted.
+    pub fn acknowledge(&mut self, id: TrxId) {
+        self.acknowledged.insert(id);
+    }
+
+    /// Acknowledged trxs that are in no block.
+    pub fn missing(&self) -> impl Iterator<Item = &TrxId> {
+        self.acknowledged.iter().filter(|id| !self.trxs.contains_key(id))
+    }
+
+    /// Acknowledged trxs.
+    #[must_use]
+    pub fn acknowledged(&self) -> &BTreeSet<TrxId> {
+        &self.acknowledged
+    }
+
+    /// The highest final block, and its hash.
+    #[must_use]
+    pub fn head(&self) -> (BlockId, Digest) {
+        let (id, hash) = self.blocks.last_key_value().expect("the genesis block is there");
+        (*id, *hash)
+    }
+
+    /// Mixes something into the run's digest.
+    pub fn note(&mut self, bytes: &[u8]) {
+        let hasher = Hasher::new("quorate.simulation.v1").field(self.digest.as_bytes());
+        self.digest = hasher.field(bytes).finish();
+    }
+
+    /// Digest of everything that happened: the same seed gives the same one.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+}
