@@ -284,10 +284,7 @@ impl<M, O> Step<M, O> {
 
     /// Rewrites what is sent: each message becomes none, one or several. For relays and, in the
     /// simulator, for traitors; records stay, so nothing can leave before it is durable.
-    pub fn redirect<N>(
-        self,
-        mut rewrite: impl FnMut(Target, M) -> Vec<(Target, N)>,
-    ) -> Step<N, O> {
+    pub fn redirect<N>(self, mut rewrite: impl FnMut(Target, M) -> Vec<(Target, N)>) -> Step<N, O> {
         Step {
             records: self.records,
             sends: self.sends.into_iter().flat_map(|(t, m)| rewrite(t, m)).collect(),
@@ -296,6 +293,24 @@ impl<M, O> Step<M, O> {
             evidence: self.evidence,
             trace: self.trace,
         }
+    }
+
+    /// A child's step whose messages do not go to this view's committee (the agreement of a
+    /// consensus change has participants of its own): `address` turns each message into outputs of
+    /// the parent. The child's outputs are handed over as by [`Step::adopt`].
+    pub fn redirect<N, P>(
+        self,
+        mut address: impl FnMut(Target, M) -> Vec<P>,
+    ) -> (Step<N, P>, Vec<O>) {
+        let step = Step {
+            records: self.records,
+            sends: Vec::new(),
+            outputs: self.sends.into_iter().flat_map(|(t, m)| address(t, m)).collect(),
+            wake: self.wake,
+            evidence: self.evidence,
+            trace: self.trace,
+        };
+        (step, self.outputs)
     }
 
     /// When the step wants to be woken.

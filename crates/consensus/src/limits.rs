@@ -24,3 +24,7 @@ pub const PAST_EPOCHS: u64 = 4;
 /// Rounds of binary agreement whose messages are kept ahead of the own round. Later ones are
 /// dropped; their sender says them again when asked.
 pub const FUTURE_ROUNDS: u64 = 8;
+
+/// Milliseconds between two answers to one member's request to say an epoch again. Requests in
+/// between are dropped; they are made again.
+pub const REPEAT_INTERVAL_MS: u64 = 500;
