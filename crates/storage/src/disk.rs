@@ -230,9 +230,7 @@ impl Disk for RealDisk {
     }
 
     fn sync_dir(&mut self, dir: &str) -> Result<()> {
-        File::open(self.full(dir))
-            .and_then(|d| d.sync_all())
-            .map_err(|e| DiskError::of(dir, &e))
+        File::open(self.full(dir)).and_then(|d| d.sync_all()).map_err(|e| DiskError::of(dir, &e))
     }
 
     fn list(&self, dir: &str) -> Result<Vec<String>> {

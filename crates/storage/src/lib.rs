@@ -1,4 +1,21 @@
-//! Everything of a group that outlives the process: ledger files, journal, vault, snapshots, over a
-//! small [`disk::Disk`] trait.
+//! Everything of a group that outlives the process, over a small [`disk::Disk`] trait.
+//!
+//! | module | what it keeps |
+//! |---|---|
+//! | [`disk`] | the trait, and the real disk |
+//! | `chunk`, `entry` | blocks and certificates: append-only chunk files in the container of CCF |
+//! | `index` | where each trx stands |
+//! | `journal` | notes, and the commit point of every append |
+//! | `vault` | sealed secrets, one file each, erasable |
+//! | `snapshot` | snapshots of the state |
+//! | [`store`] | all of them as one `Journal`: an append is there whole after a crash, or not at all |
 
+mod chunk;
 pub mod disk;
+mod entry;
+pub mod error;
+mod index;
+mod journal;
+mod snapshot;
+pub mod store;
+mod vault;
