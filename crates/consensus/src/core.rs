@@ -295,24 +295,6 @@ impl<M, O> Step<M, O> {
         }
     }
 
-    /// A child's step whose messages do not go to this view's committee (the agreement of a
-    /// consensus change has participants of its own): `address` turns each message into outputs of
-    /// the parent. The child's outputs are handed over as by [`Step::adopt`].
-    pub fn redirect<N, P>(
-        self,
-        mut address: impl FnMut(Target, M) -> Vec<P>,
-    ) -> (Step<N, P>, Vec<O>) {
-        let step = Step {
-            records: self.records,
-            sends: Vec::new(),
-            outputs: self.sends.into_iter().flat_map(|(t, m)| address(t, m)).collect(),
-            wake: self.wake,
-            evidence: self.evidence,
-            trace: self.trace,
-        };
-        (step, self.outputs)
-    }
-
     /// When the step wants to be woken.
     #[must_use]
     pub fn wake(&self) -> Option<Time> {
