@@ -1,0 +1,92 @@
+use super::{ConfigError, NodeConfig, Overrides};
+
+fn file(text: &str) -> (tempfile::TempDir, std::path::PathBuf) {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let path = dir.path().join("node.toml");
+    std::fs::write(&path, text).expect("the file is written");
+    (dir, path)
+}
+
+fn env(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+    pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
+}
+
+#[test]
+fn layers_override_each_other_in_order() {
+    let (_dir, path) = file(
+        "data_dir = \"/from/file\"\n[api]\nlisten = \"127.0.0.1:1\"\n[network]\nmax_peers = 7\n\
+         bootstrap = [\"/ip4/1.2.3.4/tcp/1\"]\nname = \"file\"\n",
+    );
+    let environment = env(&[
+        ("QUORATE_API_LISTEN", "127.0.0.1:2"),
+        ("QUORATE_NETWORK_NAME", "env"),
+        ("PATH", "/bin"),
+    ]);
+    let flags = Overrides {
+        network_name: Some("flag".to_owned()),
+        network_bootstrap: vec!["/ip4/5.6.7.8/tcp/2".parse().expect("an address")],
+        ..Overrides::default()
+    };
+    let config = NodeConfig::load(Some(&path), environment, flags).expect("all layers are good");
+    assert_eq!(config.data_dir.to_str(), Some("/from/file"));
+    assert_eq!(config.api.listen.port(), 2);
+    assert_eq!(config.network.name, "flag");
+    assert_eq!(config.network.max_peers, 7);
+    assert_eq!(config.network.bootstrap.len(), 2);
+    assert_eq!(config.log.level, "info");
+}
+
+#[test]
+fn an_unknown_key_names_the_closest() {
+    let (_dir, path) = file("[network]\nmax_peer = 7\n");
+    let error = NodeConfig::load(Some(&path), [], Overrides::default()).expect_err("refused");
+    let ConfigError::UnknownKey { key, suggestion, .. } = &error else {
+        panic!("another error: {error}");
+    };
+    assert_eq!(key, "network.max_peer");
+    assert_eq!(suggestion.as_deref(), Some("network.max_peers"));
+    assert!(error.to_string().contains("did you mean `network.max_peers`?"), "{error}");
+
+    let (_dir, path) = file("[api]\n[netwrk]\nname = \"x\"\n");
+    let error = NodeConfig::load(Some(&path), [], Overrides::default()).expect_err("refused");
+    assert!(matches!(error, ConfigError::UnknownKey { ref key, .. } if key == "netwrk"), "{error}");
+}
+
+#[test]
+fn a_mistyped_variable_is_an_error_and_a_foreign_one_is_not() {
+    let error =
+        NodeConfig::load(None, env(&[("QUORATE_API_LISTN", "127.0.0.1:1")]), Overrides::default())
+            .expect_err("refused");
+    assert!(error.to_string().contains("QUORATE_API_LISTEN"), "{error}");
+    NodeConfig::load(None, env(&[("QUORATE_UNRELATED_TOOL_SETTING", "1")]), Overrides::default())
+        .expect("not ours");
+}
+
+#[test]
+fn wrong_types_and_values_are_named() {
+    for (text, key) in [
+        ("data_dir = 5\n", "data_dir"),
+        ("[api]\nlisten = \"nowhere\"\n", "api.listen"),
+        ("[network]\nmax_peers = -1\n", "network.max_peers"),
+        ("[network]\nmax_peers = 0\n", "network.max_peers"),
+        ("[network]\nlisten = [\"x\"]\n", "network.listen"),
+        ("[network]\nname = \"a/b\"\n", "network.name"),
+        ("[network]\nmdns = \"maybe\"\n", "network.mdns"),
+    ] {
+        let (_dir, path) = file(text);
+        let error = NodeConfig::load(Some(&path), [], Overrides::default()).expect_err(text);
+        assert!(
+            matches!(error, ConfigError::Value { key: ref found, .. } if found == key),
+            "{text}: {error}"
+        );
+    }
+}
+
+#[test]
+fn secrets_are_not_shown() {
+    let config =
+        NodeConfig::load(None, env(&[("QUORATE_KEYSTORE_PASSWORD", "hunter2")]), Overrides::default())
+            .expect("good");
+    assert_eq!(config.keystore.password.as_ref().map(|p| p.expose()), Some("hunter2"));
+    assert!(!format!("{config:?}").contains("hunter2"));
+}

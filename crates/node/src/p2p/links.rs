@@ -1,0 +1,274 @@
+//! Outgoing frames: per peer two lanes, each a bounded queue and one long-lived stream.
+//!
+//! Small frames (votes, shares) and large ones (blocks being fetched) travel on streams of their
+//! own, so that an epoch never waits behind a download. Whatever is queued when a writer gets its
+//! turn leaves in one write. A full queue drops its oldest frame: the protocols above say important
+//! things again, and old news are worth least.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::AsyncWriteExt as _;
+use libp2p::{PeerId, Stream, StreamProtocol};
+use libp2p_stream::Control;
+use parking_lot::Mutex;
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::time::timeout;
+
+use super::frame::Frame;
+use super::swarm::Command;
+
+/// Frames up to this size use the first lane.
+const SMALL: usize = 64 * 1024;
+/// Most bytes queued per lane.
+const MAX_QUEUED_BYTES: [usize; 2] = [8 * 1024 * 1024, 32 * 1024 * 1024];
+/// Most frames queued per lane.
+const MAX_QUEUED_FRAMES: usize = 8192;
+/// A batch is closed when it has this many bytes.
+const BATCH: usize = 256 * 1024;
+/// Most peers with queues; frames for further ones are dropped.
+const MAX_LINKS: usize = 512;
+/// A link without traffic and connection is forgotten after this time.
+const IDLE: Duration = Duration::from_secs(60);
+/// Opening a stream may take this long.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
+/// A peer that does not take a batch in this time is treated as gone.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Pauses between attempts to reach a peer.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum State {
+    Down,
+    Up,
+    Closed,
+}
+
+#[derive(Default)]
+struct Queue {
+    frames: VecDeque<Frame>,
+    bytes: usize,
+}
+
+#[derive(Default)]
+struct Lane {
+    queue: Mutex<Queue>,
+    wake: Notify,
+}
+
+struct Link {
+    lanes: [Lane; 2],
+    state: watch::Sender<State>,
+    used: Mutex<Instant>,
+}
+
+/// All outgoing links.
+pub struct Links {
+    map: Mutex<BTreeMap<PeerId, Arc<Link>>>,
+    control: Control,
+    protocol: StreamProtocol,
+    commands: mpsc::Sender<Command>,
+    runtime: tokio::runtime::Handle,
+}
+
+impl Links {
+    /// Must be called inside a runtime, which the writers then run on.
+    pub fn new(
+        control: Control,
+        protocol: StreamProtocol,
+        commands: mpsc::Sender<Command>,
+    ) -> Self {
+        Self {
+            map: Mutex::default(),
+            control,
+            protocol,
+            commands,
+            runtime: tokio::runtime::Handle::current(),
+        }
+    }
+
+    /// Queues a frame. Never blocks.
+    pub fn send(&self, peer: PeerId, frame: Frame) {
+        let Some(link) = self.link(peer) else {
+            dropped("links");
+            return;
+        };
+        *link.used.lock() = Instant::now();
+        let index = usize::from(frame.len() > SMALL);
+        let lane = &link.lanes[index];
+        {
+            let mut queue = lane.queue.lock();
+            queue.bytes += frame.len();
+            queue.frames.push_back(frame);
+            while queue.bytes > MAX_QUEUED_BYTES[index] || queue.frames.len() > MAX_QUEUED_FRAMES {
+                let Some(oldest) = queue.frames.pop_front() else { break };
+                queue.bytes -= oldest.len();
+                dropped("queue");
+            }
+        }
+        lane.wake.notify_one();
+    }
+
+    /// The swarm has (or has lost) a connection to the peer.
+    pub fn set_connected(&self, peer: PeerId, up: bool) {
+        let map = self.map.lock();
+        if let Some(link) = map.get(&peer) {
+            let state = if up { State::Up } else { State::Down };
+            link.state.send_if_modified(|now| std::mem::replace(now, state) != state);
+        } else if up {
+            drop(map);
+            if let Some(link) = self.link(peer) {
+                link.state.send_replace(State::Up);
+            }
+        }
+    }
+
+    /// Forgets links that are idle and down. Returns how many bytes are queued in all.
+    pub fn prune(&self) -> usize {
+        let now = Instant::now();
+        let mut queued = 0;
+        self.map.lock().retain(|_, link| {
+            let bytes: usize = link.lanes.iter().map(|lane| lane.queue.lock().bytes).sum();
+            queued += bytes;
+            let idle = now.saturating_duration_since(*link.used.lock()) > IDLE;
+            let keep = *link.state.borrow() == State::Up || !idle;
+            if !keep {
+                link.state.send_replace(State::Closed);
+            }
+            keep
+        });
+        queued
+    }
+
+    /// Ends all writers.
+    pub fn close(&self) {
+        for link in std::mem::take(&mut *self.map.lock()).into_values() {
+            link.state.send_replace(State::Closed);
+        }
+    }
+
+    fn link(&self, peer: PeerId) -> Option<Arc<Link>> {
+        let mut map = self.map.lock();
+        if let Some(link) = map.get(&peer) {
+            return Some(Arc::clone(link));
+        }
+        if map.len() >= MAX_LINKS {
+            return None;
+        }
+        let link = Arc::new(Link {
+            lanes: Default::default(),
+            state: watch::Sender::new(State::Down),
+            used: Mutex::new(Instant::now()),
+        });
+        for index in 0..link.lanes.len() {
+            let writer = Writer {
+                peer,
+                link: Arc::clone(&link),
+                index,
+                control: self.control.clone(),
+                protocol: self.protocol.clone(),
+                commands: self.commands.clone(),
+            };
+            self.runtime.spawn(writer.run());
+        }
+        map.insert(peer, Arc::clone(&link));
+        Some(link)
+    }
+}
+
+fn dropped(why: &'static str) {
+    metrics::counter!("quorate_frames_dropped_total", "reason" => why).increment(1);
+}
+
+struct Writer {
+    peer: PeerId,
+    link: Arc<Link>,
+    index: usize,
+    control: Control,
+    protocol: StreamProtocol,
+    commands: mpsc::Sender<Command>,
+}
+
+impl Writer {
+    async fn run(mut self) {
+        let mut state = self.link.state.subscribe();
+        let mut stream = None;
+        let mut batch = Vec::new();
+        let mut pause = BACKOFF.0;
+        let mut attempts = 0;
+        loop {
+            if *state.borrow_and_update() == State::Closed {
+                return;
+            }
+            if batch.is_empty() {
+                attempts = 0;
+                if !self.fill(&mut batch) {
+                    tokio::select! {
+                        () = self.link.lanes[self.index].wake.notified() => {}
+                        _ = state.changed() => {}
+                    }
+                    continue;
+                }
+            }
+            if *state.borrow() == State::Down {
+                stream = None;
+                // A full command queue only delays the next attempt.
+                let _ = self.commands.try_send(Command::Connect(self.peer));
+                let _ = timeout(pause, state.changed()).await;
+                pause = (pause * 2).min(BACKOFF.1);
+                continue;
+            }
+            match self.write(&mut stream, &batch).await {
+                Ok(()) => {
+                    metrics::counter!("rex_success_total").increment(1);
+                    metrics::counter!("rex_out_bytes_total").increment(batch.len() as u64);
+                    batch.clear();
+                    batch.shrink_to(BATCH);
+                    pause = BACKOFF.0;
+                }
+                Err(error) => {
+                    tracing::debug!(peer = %self.peer, lane = self.index, error, "stream lost");
+                    metrics::counter!("rex_failed_total").increment(1);
+                    stream = None;
+                    attempts += 1;
+                    // The old stream may have ended with the peer's last life: try once more.
+                    if attempts > 1 {
+                        dropped("stream");
+                        batch.clear();
+                        let _ = timeout(pause, state.changed()).await;
+                        pause = (pause * 2).min(BACKOFF.1);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Moves queued frames into the batch; false if there are none.
+    fn fill(&self, batch: &mut Vec<u8>) -> bool {
+        let mut queue = self.link.lanes[self.index].queue.lock();
+        while batch.len() < BATCH {
+            let Some(frame) = queue.frames.pop_front() else { break };
+            queue.bytes -= frame.len();
+            frame.encode(batch);
+        }
+        !batch.is_empty()
+    }
+
+    async fn write(&mut self, stream: &mut Option<Stream>, batch: &[u8]) -> Result<(), String> {
+        if stream.is_none() {
+            let open = self.control.open_stream(self.peer, self.protocol.clone());
+            let opened = timeout(OPEN_TIMEOUT, open).await.map_err(|_| "open: timeout".to_owned())?;
+            *stream = Some(opened.map_err(|error| error.to_string())?);
+        }
+        let open = stream.as_mut().expect("just opened");
+        let write = async {
+            open.write_all(batch).await?;
+            open.flush().await
+        };
+        timeout(WRITE_TIMEOUT, write)
+            .await
+            .map_err(|_| "write: timeout".to_owned())?
+            .map_err(|error| error.to_string())
+    }
+}
