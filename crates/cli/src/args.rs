@@ -1,0 +1,510 @@
+//! The command line, as clap reads it. What a command does is in [`crate::commands`].
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// A ledger that several parties share and nobody owns alone.
+#[derive(Debug, Parser)]
+#[command(name = "quorate", version, propagate_version = true, max_term_width = 100)]
+pub struct Cli {
+    /// Flags of every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Flags of every command.
+#[derive(Args, Clone, Debug)]
+pub struct Global {
+    /// How the result is written on standard output.
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value_t = Format::Human,
+        env = "QUORATE_OUTPUT"
+    )]
+    pub output: Format,
+    /// The node to talk to.
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        default_value = "http://127.0.0.1:8002",
+        env = "QUORATE_API"
+    )]
+    pub api: String,
+    /// Token for a node on another machine.
+    #[arg(long, global = true, value_name = "JWT", env = "QUORATE_TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
+}
+
+/// How a result is written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum Format {
+    /// Tables and sentences.
+    Human,
+    /// Exactly one JSON object.
+    Json,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a node.
+    #[command(subcommand)]
+    Node(NodeCommand),
+    /// Run a bootstrap node, where nodes find each other.
+    #[command(subcommand)]
+    Bootstrap(BootstrapCommand),
+    /// Create, join, show and leave groups.
+    #[command(subcommand)]
+    Group(GroupCommand),
+    /// Post to a group and read what was ordered.
+    #[command(subcommand)]
+    Trx(TrxCommand),
+    /// Read blocks.
+    #[command(subcommand)]
+    Block(BlockCommand),
+    /// Show and change who orders a group.
+    #[command(subcommand)]
+    Consensus(ConsensusCommand),
+    /// Announce this node's member of a group as producer or user.
+    Announce(AnnounceArgs),
+    /// The keys of a node.
+    #[command(subcommand)]
+    Keys(KeysCommand),
+    /// Look at seed URLs.
+    #[command(subcommand)]
+    Seed(SeedCommand),
+    /// Check files that a node gave away, without any node.
+    #[command(subcommand)]
+    Verify(VerifyCommand),
+    /// Check (and repair) the data of a node that is not running.
+    Doctor(DoctorArgs),
+    /// A whole network on this machine: the main job from start to end.
+    Dev(DevArgs),
+    /// Run the protocol in a simulated network with faults.
+    Sim(SimArgs),
+    /// Measure.
+    #[command(subcommand)]
+    Bench(BenchCommand),
+    /// Write the completions of a shell to standard output.
+    Completions(CompletionsArgs),
+    /// Removes a directory when its parent has ended.
+    #[command(hide = true)]
+    Janitor(JanitorArgs),
+}
+
+/// `quorate node`.
+#[derive(Debug, Subcommand)]
+pub enum NodeCommand {
+    /// Run a node until it is told to stop.
+    Run(RunArgs),
+    /// Show what a running node says of itself.
+    Status,
+}
+
+/// `quorate bootstrap`.
+#[derive(Debug, Subcommand)]
+pub enum BootstrapCommand {
+    /// Run a bootstrap node until it is told to stop.
+    Run(RunArgs),
+}
+
+/// Flags of `node run` and `bootstrap run`.
+///
+/// What is not given comes from the environment, then from the file, then from the defaults.
+#[derive(Args, Clone, Debug)]
+pub struct RunArgs {
+    /// Configuration file (TOML).
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Where everything of this node is kept.
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Where the HTTP API listens; port 0 takes a free one.
+    #[arg(long, value_name = "IP:PORT")]
+    pub api_listen: Option<SocketAddr>,
+    /// Where other nodes connect to (multiaddress; repeat for several).
+    #[arg(long, value_name = "MULTIADDR")]
+    pub listen: Vec<String>,
+    /// A node to connect to at the start, for example a bootstrap node (repeat for several).
+    #[arg(long, value_name = "MULTIADDR")]
+    pub peer: Vec<String>,
+    /// File with the password of the keystore; otherwise QUORATE_KEYSTORE_PASSWORD is read.
+    #[arg(long, value_name = "FILE")]
+    pub password_file: Option<PathBuf>,
+    /// Cost of the keystore's password function, as a power of two. Low values are for tests.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=20))]
+    pub keystore_cost: Option<u8>,
+    /// What to log, for example `info` or `quorate_node=debug`.
+    #[arg(long, value_name = "FILTER")]
+    pub log: Option<String>,
+    /// Log one JSON object per line.
+    #[arg(long)]
+    pub log_json: bool,
+    /// Stop when standard input ends: for a node that is another program's child.
+    #[arg(long)]
+    pub exit_with_parent: bool,
+    /// Look for nodes in the local network by multicast DNS.
+    #[arg(long)]
+    pub mdns: bool,
+    /// URL under which other machines reach the API; goes into seeds.
+    #[arg(long, value_name = "URL")]
+    pub public_url: Option<String>,
+}
+
+/// `quorate group`.
+#[derive(Debug, Subcommand)]
+pub enum GroupCommand {
+    /// Create a group; this node's new key becomes its owner.
+    Create {
+        /// Name, 2 to 100 characters.
+        #[arg(long)]
+        name: String,
+        /// What applications find their groups by, 4 to 20 characters.
+        #[arg(long, default_value = "quorate")]
+        app_key: String,
+        /// How the group is ordered.
+        #[arg(long, default_value = "poa", value_parser = ["poa"])]
+        consensus: String,
+        /// Leave this node's URL and token out of the seed.
+        #[arg(long)]
+        no_chain_url: bool,
+    },
+    /// Join a group by its seed URL.
+    Join {
+        /// The seed URL (`rum://seed?...`).
+        seed: String,
+    },
+    /// Print the seed URL of a group.
+    Seed {
+        /// Group id.
+        group: String,
+        /// Leave this node's URL and token out of the seed.
+        #[arg(long)]
+        no_chain_url: bool,
+    },
+    /// List the groups of a node.
+    List,
+    /// Leave a group; its data stays.
+    Leave {
+        /// Group id.
+        group: String,
+        /// Remove its data as well.
+        #[arg(long)]
+        clear: bool,
+    },
+}
+
+/// `quorate trx`.
+#[derive(Debug, Subcommand)]
+pub enum TrxCommand {
+    /// Post a JSON object to a group.
+    Post {
+        /// Group id.
+        group: String,
+        /// The object, or `-` to read it from standard input.
+        data: String,
+        /// Wait until the trx is in a certified block.
+        #[arg(long)]
+        wait: bool,
+        /// How long to wait, in seconds.
+        #[arg(long, default_value_t = 60)]
+        timeout: u64,
+    },
+    /// Show an ordered trx.
+    Get {
+        /// Group id.
+        group: String,
+        /// Trx id.
+        trx: String,
+        /// Write the trx's receipt to a file for `quorate verify receipt`.
+        #[arg(long, value_name = "FILE")]
+        receipt: Option<PathBuf>,
+    },
+    /// List the posts of a group, oldest first, with their contents.
+    List {
+        /// Group id.
+        group: String,
+        /// At most so many.
+        #[arg(long, default_value_t = 20)]
+        num: usize,
+        /// Newest first.
+        #[arg(long)]
+        reverse: bool,
+        /// Start behind this trx.
+        #[arg(long, value_name = "TRX")]
+        start: Option<String>,
+    },
+}
+
+/// `quorate block`.
+#[derive(Debug, Subcommand)]
+pub enum BlockCommand {
+    /// Show a block.
+    Get {
+        /// Group id.
+        group: String,
+        /// Number of the block; 0 is the genesis block.
+        block: u64,
+        /// Write block, certificate and view chain to a file for `quorate verify block`.
+        #[arg(long, value_name = "FILE")]
+        bundle: Option<PathBuf>,
+    },
+}
+
+/// `quorate consensus`.
+#[derive(Debug, Subcommand)]
+pub enum ConsensusCommand {
+    /// Show who orders a group now.
+    Show {
+        /// Group id.
+        group: String,
+    },
+    /// Change who orders a group, or how often (only on the owner's node).
+    Change(ChangeArgs),
+    /// List every change there was, by nonce.
+    History {
+        /// Group id.
+        group: String,
+    },
+    /// Show the proof of a change.
+    Proof {
+        /// Group id.
+        group: String,
+        /// Request id; without it the last one.
+        req_id: Option<String>,
+        /// Write the proof to a file for `quorate verify proof`.
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+}
+
+/// Flags of `consensus change`.
+#[derive(Args, Clone, Debug)]
+pub struct ChangeArgs {
+    /// Group id.
+    pub group: String,
+    /// Public key of a producer of the new committee (repeat, in the order of the committee).
+    #[arg(long, required = true, value_name = "KEY")]
+    pub producer: Vec<String>,
+    /// First epoch of the new committee.
+    #[arg(long, default_value_t = 1)]
+    pub start_from_epoch: u64,
+    /// Length of an epoch in milliseconds, at least 500.
+    #[arg(long, default_value_t = 1000, value_name = "MS")]
+    pub epoch_tick: u64,
+    /// Length of a round of the agreement in milliseconds, at least 1000.
+    #[arg(long, default_value_t = 1000, value_name = "MS")]
+    pub agreement_tick: u64,
+    /// Rounds of the agreement, at least 10.
+    #[arg(long, default_value_t = 10)]
+    pub agreement_count: u64,
+    /// Wait for the result.
+    #[arg(long)]
+    pub wait: bool,
+}
+
+/// `quorate announce`.
+#[derive(Args, Clone, Debug)]
+pub struct AnnounceArgs {
+    /// Group id.
+    pub group: String,
+    /// As what.
+    #[arg(long = "as", value_enum, default_value_t = AnnounceAs::Producer)]
+    pub kind: AnnounceAs,
+    /// Take an announcement back.
+    #[arg(long)]
+    pub remove: bool,
+    /// Free text.
+    #[arg(long, default_value = "")]
+    pub memo: String,
+}
+
+/// As what a member announces itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum AnnounceAs {
+    /// Wants to order the group.
+    Producer,
+    /// Wants to read a private group.
+    User,
+}
+
+/// `quorate keys`.
+#[derive(Debug, Subcommand)]
+pub enum KeysCommand {
+    /// List the keys in a node's keystore, never their secrets.
+    List(KeystoreArgs),
+    /// Check that the password opens every key.
+    Check(KeystoreArgs),
+}
+
+/// Where a keystore is.
+#[derive(Args, Clone, Debug)]
+pub struct KeystoreArgs {
+    /// The node's data directory.
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: PathBuf,
+    /// File with the password; otherwise QUORATE_KEYSTORE_PASSWORD is read.
+    #[arg(long, value_name = "FILE")]
+    pub password_file: Option<PathBuf>,
+}
+
+/// `quorate seed`.
+#[derive(Debug, Subcommand)]
+pub enum SeedCommand {
+    /// Take a seed URL apart and check its signature, without any node.
+    Inspect {
+        /// The seed URL (`rum://seed?...`).
+        url: String,
+    },
+}
+
+/// `quorate verify`.
+#[derive(Debug, Subcommand)]
+pub enum VerifyCommand {
+    /// Check a block written by `block get --bundle`.
+    Block(VerifyArgs),
+    /// Check a proof of a consensus change written by `consensus proof --out`.
+    Proof(VerifyArgs),
+    /// Check a receipt written by `trx get --receipt`.
+    Receipt(VerifyArgs),
+    /// Check a view chain: the whole history of committees.
+    Chain(VerifyArgs),
+}
+
+/// Flags of `verify`.
+#[derive(Args, Clone, Debug)]
+pub struct VerifyArgs {
+    /// The file.
+    pub file: PathBuf,
+    /// Seed URL of the group: the anchor of trust. Without it the file's own genesis is shown for
+    /// you to compare.
+    #[arg(long, value_name = "URL")]
+    pub seed: Option<String>,
+}
+
+/// `quorate doctor`.
+#[derive(Args, Clone, Debug)]
+pub struct DoctorArgs {
+    /// The node's data directory.
+    #[arg(long, value_name = "DIR", default_value = "data")]
+    pub data_dir: PathBuf,
+    /// Set damaged data aside; the node fetches it again from peers at its next start.
+    #[arg(long)]
+    pub repair: bool,
+}
+
+/// `quorate dev`.
+#[derive(Args, Clone, Debug)]
+pub struct DevArgs {
+    /// Producers.
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=16))]
+    pub nodes: u16,
+    /// End when the last step is done; exit code 0 only if every step held.
+    #[arg(long)]
+    pub exit: bool,
+    /// Keep all data here instead of in a directory that is removed.
+    #[arg(long, value_name = "DIR")]
+    pub keep: Option<PathBuf>,
+    /// Epoch interval after the change, in milliseconds.
+    #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u64).range(500..=60_000))]
+    pub interval: u64,
+}
+
+/// `quorate sim`.
+#[derive(Args, Clone, Debug)]
+pub struct SimArgs {
+    /// Protocol.
+    #[arg(long, default_value = "poa", value_parser = ["poa"])]
+    pub protocol: String,
+    /// Producers.
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub nodes: u16,
+    /// Producers that are traitors.
+    #[arg(long, default_value_t = 1)]
+    pub faulty: u16,
+    /// How many seeds to run.
+    #[arg(long, default_value_t = 100)]
+    pub seeds: u64,
+    /// The first seed.
+    #[arg(long, default_value_t = 1, value_name = "FIRST")]
+    pub seed: u64,
+    /// Use the real threshold cryptography for every seed, not for one of twenty.
+    #[arg(long)]
+    pub real: bool,
+    /// Write what happens to standard error.
+    #[arg(long)]
+    pub trace: bool,
+}
+
+/// `quorate bench`.
+#[derive(Debug, Subcommand)]
+pub enum BenchCommand {
+    /// Load four producers on this machine with signed posts and measure.
+    Load(LoadArgs),
+}
+
+/// Flags of `bench load`.
+#[derive(Args, Clone, Debug)]
+pub struct LoadArgs {
+    /// Producers.
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=16))]
+    pub nodes: u16,
+    /// How long to load, in seconds.
+    #[arg(long, default_value_t = 60)]
+    pub seconds: u64,
+    /// Size of a post's payload in bytes.
+    #[arg(long, default_value_t = 256)]
+    pub size: usize,
+    /// Open loop: posts per second. Without it a closed loop of --clients.
+    #[arg(long)]
+    pub rate: Option<u64>,
+    /// Closed loop: posts that are under way at any time.
+    #[arg(long, default_value_t = 4096)]
+    pub clients: usize,
+    /// Members that sign the posts.
+    #[arg(long, default_value_t = 64)]
+    pub members: usize,
+    /// Posts in one request; 1 uses the single-post path.
+    #[arg(long, default_value_t = 64)]
+    pub batch: usize,
+    /// Epoch interval in milliseconds.
+    #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u64).range(500..=60_000))]
+    pub interval: u64,
+    /// Write the result into the section `load` of this Markdown file.
+    #[arg(long, value_name = "FILE")]
+    pub write: Option<PathBuf>,
+}
+
+/// `quorate completions`.
+#[derive(Args, Clone, Debug)]
+pub struct CompletionsArgs {
+    /// The shell.
+    #[arg(value_enum)]
+    pub shell: clap_complete::Shell,
+}
+
+/// `quorate janitor` (hidden).
+#[derive(Args, Clone, Debug)]
+pub struct JanitorArgs {
+    /// What to remove.
+    #[arg(long)]
+    pub dir: PathBuf,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,447 @@
+//! `quorate bench load`: posts signed by members, through the HTTP API of four producers that are
+//! processes on this machine, each acknowledged when it is durable, each timed until its block is
+//! certified.
+//!
+//! The generator runs in this process and shares the machine with what it measures, so the figures
+//! are for the whole.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+use uuid::Uuid;
+
+use super::document::write_section;
+use super::process_usage::{cpu_seconds, memory};
+use super::signed::{Recipe, Signed, posts};
+use crate::api::{Api, ApiError, Change};
+use crate::args::LoadArgs;
+use crate::cluster::{Cluster, Group, Role};
+use crate::commands::seed;
+use crate::error::{CliError, Result};
+use crate::output::{Report, progress, spinner, table};
+
+/// Length of the idle measurement.
+const IDLE: Duration = Duration::from_secs(10);
+/// Load before the measurement begins, so that pools and caches are as they will be.
+const WARM_UP: Duration = Duration::from_secs(5);
+/// How often the ledger's head is looked at: the precision of a latency.
+const WATCH_EVERY: Duration = Duration::from_millis(10);
+/// Posts signed ahead, per second of load. More than a machine of today orders.
+const SIGNED_PER_SECOND: u64 = 6000;
+/// How long to wait before posting again where the pool was full.
+const BACK_OFF: Duration = Duration::from_millis(50);
+
+/// What was measured.
+#[derive(Clone, Debug, Serialize)]
+struct Figures {
+    producers: u16,
+    seconds: f64,
+    payload_bytes: usize,
+    epoch_interval_ms: u64,
+    committed: u64,
+    trx_per_second: f64,
+    latency_p50_ms: f64,
+    latency_p99_ms: f64,
+    refused_pool_full: u64,
+    blocks: u64,
+    memory_peak_mb: Vec<f64>,
+    memory_mb: Vec<f64>,
+    idle_cpu_percent: Vec<f64>,
+    load_cpu_percent: Vec<f64>,
+    command: String,
+}
+
+/// Runs the benchmark.
+///
+/// # Errors
+/// If the network does not come up, or posts are refused for another reason than a full pool.
+pub async fn run(args: &LoadArgs) -> Result<Report> {
+    let binary = std::env::current_exe()
+        .map_err(|e| CliError::failed(format!("cannot find my own program: {e}")))?;
+    let mut cluster = Cluster::new(&binary, None)?;
+    cluster.set_log("warn");
+    let bar = spinner("starting producers");
+    let group = form(&mut cluster, args).await?;
+    let pids: Vec<u32> = cluster
+        .nodes()
+        .iter()
+        .filter(|n| n.role() == Role::Producer)
+        .filter_map(crate::cluster::NodeProcess::pid)
+        .collect();
+    bar.set_message("measuring an idle network");
+    let idle = usage(&pids, async { sleep(IDLE).await }).await?.1;
+    bar.set_message("signing posts");
+    let signed = sign(&group, args)?;
+    bar.finish_and_clear();
+
+    let measured = usage(&pids, load(&group, signed, args)).await?;
+    let (run, busy) = measured;
+    let run = run?;
+    let mut figures = run.figures(args);
+    figures.idle_cpu_percent = idle;
+    figures.load_cpu_percent = busy;
+    for pid in &pids {
+        let (now, peak) = memory(*pid)?;
+        figures.memory_mb.push(round(now as f64 / 1e6));
+        figures.memory_peak_mb.push(round(peak as f64 / 1e6));
+    }
+    cluster.stop().await?;
+    let markdown = figures.markdown();
+    if let Some(path) = &args.write {
+        write_section(path, "load", &markdown)?;
+    }
+    Ok(Report::new(serde_json::to_value(&figures).expect("figures are JSON"), figures.human()))
+}
+
+/// Producers in one group, all of them its committee.
+async fn form(cluster: &mut Cluster, args: &LoadArgs) -> Result<Group> {
+    let producers = usize::from(args.nodes);
+    cluster.start(producers, 0).await?;
+    let mut group = Group::create(cluster.node("p1"), "bench load").await?;
+    let names: Vec<String> = (1..=producers).map(|n| format!("p{n}")).collect();
+    for name in &names[1..] {
+        group.join(cluster.node(name)).await?;
+    }
+    group.announce(&names[1..]).await?;
+    let change = Change {
+        producers: names.iter().map(|name| group.member(name).key.clone()).collect(),
+        start_from_epoch: 1,
+        epoch_tick: args.interval,
+        agreement_tick: 2000,
+        agreement_count: 10,
+    };
+    group.change(&change).await?;
+    Ok(group)
+}
+
+fn sign(group: &Group, args: &LoadArgs) -> Result<Vec<Signed>> {
+    let anchor = seed::anchor(&group.seed)?;
+    let seconds = args.seconds + WARM_UP.as_secs();
+    let per_second = args.rate.map_or(SIGNED_PER_SECOND, |rate| rate + rate / 10);
+    let count = usize::try_from(seconds * per_second)
+        .map_err(|_| CliError::usage("so many posts do not fit this machine"))?;
+    let recipe = Recipe {
+        group: anchor.group.id,
+        cipher: &anchor.group.cipher_key,
+        size: args.size,
+        members: args.members,
+    };
+    Ok(posts(recipe, count))
+}
+
+/// Runs something, and how much of a core each process used meanwhile, in percent.
+async fn usage<T>(pids: &[u32], what: impl Future<Output = T>) -> Result<(T, Vec<f64>)> {
+    let before: Vec<f64> = pids.iter().map(|pid| cpu_seconds(*pid)).collect::<Result<_>>()?;
+    let from = Instant::now();
+    let value = what.await;
+    let took = from.elapsed().as_secs_f64();
+    let mut percent = Vec::with_capacity(pids.len());
+    for (pid, before) in pids.iter().zip(before) {
+        percent.push(round((cpu_seconds(*pid)? - before) / took * 100.0));
+    }
+    Ok((value, percent))
+}
+
+/// What happened to posts.
+#[derive(Debug, Default)]
+struct Run {
+    seconds: f64,
+    committed: u64,
+    blocks: u64,
+    refused: u64,
+    latencies_us: Vec<u64>,
+}
+
+enum Event {
+    /// A batch was sent at that time and accepted.
+    Sent(Vec<Uuid>, Instant),
+    /// The pool was full.
+    Full,
+    /// A block was seen, with its trxs.
+    Block(Vec<Uuid>, Instant),
+    /// Something that ends the run.
+    Broken(String),
+}
+
+async fn load(group: &Group, signed: Vec<Signed>, args: &LoadArgs) -> Result<Run> {
+    let (events, mut inbox) = mpsc::unbounded_channel();
+    let mut tasks = JoinSet::new();
+    let permits = std::sync::Arc::new(Semaphore::new(args.clients));
+    let from = group.owner().api.consensus(&group.id).await?.curr_block_id;
+    tasks.spawn(watch(group.owner().api.clone(), group.id.clone(), from, events.clone()));
+    tasks.spawn(send(Sender {
+        apis: group.members.iter().map(|m| m.api.clone()).collect(),
+        group: group.id.clone(),
+        signed,
+        batch: args.batch.clamp(1, 1000).min(args.clients.max(1)),
+        rate: args.rate,
+        permits: permits.clone(),
+        events,
+    }));
+    let started = Instant::now();
+    let measure_from = started + WARM_UP;
+    let length = Duration::from_secs(args.seconds);
+    let end = measure_from + length;
+    let bar = progress(args.seconds, "load");
+    let mut run = Run::default();
+    let mut sent: HashMap<Uuid, Instant> = HashMap::new();
+    // A block can be seen before the answer to the request that brought its posts.
+    let mut early: HashMap<Uuid, Instant> = HashMap::new();
+    while let Ok(Some(event)) = tokio::time::timeout_at(end, inbox.recv()).await {
+        match event {
+            Event::Sent(ids, at) => {
+                for id in ids {
+                    match early.remove(&id) {
+                        Some(seen) => run.count(at, seen, measure_from, &permits, args),
+                        None => drop(sent.insert(id, at)),
+                    }
+                }
+            }
+            Event::Block(ids, seen) => {
+                if seen >= measure_from {
+                    run.blocks += 1;
+                }
+                for id in ids {
+                    match sent.remove(&id) {
+                        Some(at) => run.count(at, seen, measure_from, &permits, args),
+                        None => drop(early.insert(id, seen)),
+                    }
+                }
+                bar.set_position(Instant::now().duration_since(measure_from).as_secs());
+            }
+            Event::Full => run.refused += 1,
+            Event::Broken(why) => return Err(CliError::failed(why)),
+        }
+    }
+    bar.finish_and_clear();
+    if Instant::now() < end {
+        return Err(CliError::failed("the posts that were signed ahead did not last")
+            .hint("give a --rate, or fewer --seconds"));
+    }
+    run.seconds = length.as_secs_f64();
+    Ok(run)
+}
+
+struct Sender {
+    apis: Vec<Api>,
+    group: String,
+    signed: Vec<Signed>,
+    batch: usize,
+    rate: Option<u64>,
+    permits: std::sync::Arc<Semaphore>,
+    events: mpsc::UnboundedSender<Event>,
+}
+
+/// Sends all posts, to each producer in turn, as permits (closed loop) or time (open loop) allow.
+async fn send(sender: Sender) {
+    let Sender { apis, group, mut signed, batch, rate, permits, events } = sender;
+    let mut tick = rate.map(|rate| {
+        let seconds = batch as f64 / rate.max(1) as f64;
+        let mut tick = interval(Duration::from_secs_f64(seconds));
+        tick.set_missed_tick_behavior(MissedTickBehavior::Burst);
+        tick
+    });
+    let mut requests = JoinSet::new();
+    let mut turn = 0;
+    while !signed.is_empty() {
+        if let Some(tick) = &mut tick {
+            tick.tick().await;
+        } else {
+            let wanted = u32::try_from(batch).unwrap_or(u32::MAX);
+            let Ok(permit) = permits.acquire_many(wanted).await else { return };
+            // Given back one by one, when each post is seen in a block.
+            permit.forget();
+        }
+        let posts = signed.split_off(signed.len().saturating_sub(batch));
+        let api = apis[turn % apis.len()].clone();
+        turn += 1;
+        requests.spawn(request(api, group.clone(), posts, events.clone()));
+        while requests.try_join_next().is_some() {}
+    }
+    while requests.join_next().await.is_some() {}
+}
+
+/// Sends one batch, again and again while the pool is full.
+async fn request(
+    api: Api,
+    group: String,
+    posts: Vec<Signed>,
+    events: mpsc::UnboundedSender<Event>,
+) {
+    let ids: Vec<Uuid> = posts.iter().map(|p| p.id).collect();
+    let mut bodies: Vec<Value> = posts.into_iter().map(|p| p.body).collect();
+    let at = Instant::now();
+    let single = format!("/api/v1/node/{group}/trx");
+    let many = format!("/api/v1/node/{group}/trxs");
+    loop {
+        let result = if bodies.len() == 1 {
+            api.post::<Value>(&single, &bodies[0]).await.map(|_| Vec::new())
+        } else {
+            let body = Value::Array(bodies.clone());
+            api.post::<Value>(&many, &body).await.map(|answer| refused(&answer))
+        };
+        match result {
+            Ok(again) if again.is_empty() => break,
+            Ok(again) => bodies.retain(|b| again.iter().any(|id| b["trx_id"] == id.as_str())),
+            Err(ApiError::Refused { status: 429, .. }) => {}
+            Err(error) => {
+                let _ = events.send(Event::Broken(error.to_string()));
+                return;
+            }
+        }
+        let _ = events.send(Event::Full);
+        sleep(BACK_OFF).await;
+    }
+    let _ = events.send(Event::Sent(ids, at));
+}
+
+fn refused(answer: &Value) -> Vec<String> {
+    let list = answer["refused"].as_array().into_iter().flatten();
+    list.filter_map(|item| item["trx_id"].as_str().map(str::to_owned)).collect()
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct SeenBlock {
+    #[serde(default)]
+    trxs: Vec<SeenTrx>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct SeenTrx {
+    trx_id: Uuid,
+}
+
+/// Follows the certified head of a node.
+async fn watch(api: Api, group: String, from: u64, events: mpsc::UnboundedSender<Event>) {
+    let mut head = from;
+    let mut tick = interval(WATCH_EVERY);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        let now = match api.consensus(&group).await {
+            Ok(now) => now.curr_block_id,
+            Err(error) => {
+                let _ = events.send(Event::Broken(error.to_string()));
+                return;
+            }
+        };
+        let seen = Instant::now();
+        while head < now {
+            head += 1;
+            let path = format!("/api/v1/block/{group}/{head}");
+            let event = match api.get::<SeenBlock>(&path).await {
+                Ok(block) => Event::Block(block.trxs.iter().map(|t| t.trx_id).collect(), seen),
+                Err(error) => Event::Broken(error.to_string()),
+            };
+            if events.send(event).is_err() {
+                return;
+            }
+        }
+    }
+}
+
+impl Run {
+    fn count(
+        &mut self,
+        sent: Instant,
+        seen: Instant,
+        measure_from: Instant,
+        permits: &Semaphore,
+        args: &LoadArgs,
+    ) {
+        if args.rate.is_none() {
+            permits.add_permits(1);
+        }
+        if seen < measure_from {
+            return;
+        }
+        self.committed += 1;
+        let latency = seen.saturating_duration_since(sent).as_micros();
+        self.latencies_us.push(u64::try_from(latency).unwrap_or(u64::MAX));
+    }
+
+    fn figures(mut self, args: &LoadArgs) -> Figures {
+        self.latencies_us.sort_unstable();
+        let at = |share: f64| {
+            let last = self.latencies_us.len().saturating_sub(1);
+            let place = (last as f64 * share).round() as usize;
+            self.latencies_us.get(place).map_or(0.0, |us| round(*us as f64 / 1000.0))
+        };
+        Figures {
+            producers: args.nodes,
+            seconds: self.seconds,
+            payload_bytes: args.size,
+            epoch_interval_ms: args.interval,
+            committed: self.committed,
+            trx_per_second: round(self.committed as f64 / self.seconds),
+            latency_p50_ms: at(0.50),
+            latency_p99_ms: at(0.99),
+            refused_pool_full: self.refused,
+            blocks: self.blocks,
+            memory_peak_mb: Vec::new(),
+            memory_mb: Vec::new(),
+            idle_cpu_percent: Vec::new(),
+            load_cpu_percent: Vec::new(),
+            command: std::env::args().skip(1).fold("quorate".to_owned(), |line, arg| {
+                format!("{line} {arg}")
+            }),
+        }
+    }
+}
+
+impl Figures {
+    fn rows(&self) -> Vec<(&'static str, String)> {
+        let list = |values: &[f64], unit: &str| {
+            let texts: Vec<String> = values.iter().map(|v| format!("{v:.1}")).collect();
+            format!("{} {unit}", texts.join(", "))
+        };
+        vec![
+            ("producers", self.producers.to_string()),
+            ("payload of a post", format!("{} bytes", self.payload_bytes)),
+            ("epoch interval", format!("{} ms", self.epoch_interval_ms)),
+            ("measured for", format!("{:.0} s", self.seconds)),
+            ("committed trxs", self.committed.to_string()),
+            ("committed trxs per second", format!("{:.0}", self.trx_per_second)),
+            ("blocks", self.blocks.to_string()),
+            ("commit latency p50", format!("{:.0} ms", self.latency_p50_ms)),
+            ("commit latency p99", format!("{:.0} ms", self.latency_p99_ms)),
+            ("batches sent again (pool full)", self.refused_pool_full.to_string()),
+            ("memory of each producer, peak", list(&self.memory_peak_mb, "MB")),
+            ("memory of each producer, at the end", list(&self.memory_mb, "MB")),
+            ("core used by each producer, idle", list(&self.idle_cpu_percent, "%")),
+            ("core used by each producer, loaded", list(&self.load_cpu_percent, "%")),
+        ]
+    }
+
+    fn human(&self) -> String {
+        let mut rows = table(["figure", "value"]);
+        for (name, value) in self.rows() {
+            rows.add_row([name.to_owned(), value]);
+        }
+        rows.to_string()
+    }
+
+    fn markdown(&self) -> String {
+        let mut text = format!(
+            "## Load: posts signed by members, ordered by {} producers\n\n`{}`\n\n| figure | value \
+             |\n|---|---|\n",
+            self.producers, self.command
+        );
+        for (name, value) in self.rows() {
+            text.push_str(&format!("| {name} | {value} |\n"));
+        }
+        text
+    }
+}
+
+/// One digit behind the point is more than a figure of a shared machine is worth.
+fn round(value: f64) -> f64 {
+    (value * 10.0).round() / 10.0
+}

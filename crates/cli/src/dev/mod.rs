@@ -1,0 +1,97 @@
+//! `quorate dev`: the main job on this machine, with real processes, from start to end.
+//!
+//! A bootstrap node, producer nodes and a user node; a group, created through the API; every
+//! producer announced; the consensus changed from one producer to all of them; the proof of that
+//! checked offline; posts from the user node while one producer is killed and started again; the
+//! same blocks on all nodes; a block checked offline down to the seed. [`scenario`] has the steps.
+
+mod scenario;
+mod steps;
+
+use serde_json::{Value, json};
+
+use crate::args::{DevArgs, Format};
+use crate::cluster::{Cluster, Role};
+use crate::error::{CliError, Kind, Result};
+use crate::output::{Report, table};
+use crate::signals;
+
+use scenario::Outcome;
+pub use steps::{StepReport, Steps};
+
+/// Runs the command.
+///
+/// # Errors
+/// The first step that did not hold.
+pub async fn run(args: &DevArgs, format: Format) -> Result<Option<Report>> {
+    let binary = std::env::current_exe()
+        .map_err(|e| CliError::failed(format!("cannot find my own program: {e}")))?;
+    let mut steps = Steps::new(format);
+    let mut cluster = Cluster::new(&binary, args.keep.as_deref())?;
+    let mut outcome = Outcome::default();
+    let result = tokio::select! {
+        result = scenario::run(args, &mut cluster, &mut steps, &mut outcome) => result,
+        () = signals::stop() => Err(CliError::new(Kind::Interrupted, "stopped by a signal")),
+    };
+    let result = match result {
+        Ok(()) if !args.exit => stay(&cluster, &steps, &outcome).await,
+        other => other,
+    };
+    if result.is_err() && !steps.done().is_empty() {
+        show_logs(&cluster, &steps);
+    }
+    let stopped = match &result {
+        Ok(()) => cluster.stop().await,
+        Err(_) => Ok(()),
+    };
+    drop(cluster);
+    let value = object(&steps, &outcome);
+    match result.and(stopped) {
+        Ok(()) => {
+            let seconds = steps.elapsed().as_secs_f32();
+            let human = format!("every step held; everything ended after {seconds:.1} s");
+            Ok(Some(Report::new(value, human)))
+        }
+        Err(error) => Err(error.with(value)),
+    }
+}
+
+/// The object of `--output json`.
+fn object(steps: &Steps, outcome: &Outcome) -> Value {
+    json!({
+        "steps": steps.done(),
+        "first_commit_ms": outcome.first_commit_ms,
+        "blocks": outcome.blocks,
+        "same_hash_on_all": outcome.same_hash_on_all,
+        "proof_verified": outcome.proof_verified,
+    })
+}
+
+/// Stays up until it is told to stop.
+async fn stay(cluster: &Cluster, steps: &Steps, outcome: &Outcome) -> Result<()> {
+    steps.say(&nodes_table(cluster));
+    steps.say(&outcome.next_commands(cluster));
+    steps.say("\nThe network is up. Ctrl-C ends it and removes everything.");
+    signals::stop().await;
+    steps.say("\nending");
+    Ok(())
+}
+
+/// The table of nodes.
+fn nodes_table(cluster: &Cluster) -> String {
+    let mut rows = table(["node", "role", "API", "pid"]);
+    for node in cluster.nodes() {
+        let pid = node.pid().map_or_else(|| "-".to_owned(), |pid| pid.to_string());
+        let api = node.info().api.clone();
+        rows.add_row([node.name().to_owned(), node.role().name().to_owned(), api, pid]);
+    }
+    rows.to_string()
+}
+
+/// What the nodes had to say before a step failed.
+fn show_logs(cluster: &Cluster, steps: &Steps) {
+    for node in cluster.nodes() {
+        let role = if node.role() == Role::Bootstrap { " (bootstrap)" } else { "" };
+        steps.say(&format!("\nlast lines of {}{role}:\n{}", node.name(), node.log_tail()));
+    }
+}
