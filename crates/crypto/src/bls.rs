@@ -1,4 +1,5 @@
-//! [`Threshold`] and [`KeyGeneration`] on BLS12-381 (public keys in G2, signatures in G1).
+//! [`Threshold`] and [`KeyGeneration`](crate::keygen::KeyGeneration) on BLS12-381 (public keys in
+//! G2, signatures in G1).
 //!
 //! The library (`commonware-cryptography`) numbers participants by the order of their keys; we
 //! number them by their place in the committee ([`NodeIndex`]). The public key material carries the

@@ -95,6 +95,30 @@ impl fmt::Debug for MemberKey {
     }
 }
 
+/// Whether `signature` (R S, or R S V) is that of `key`.
+fn verify_with(key: &PublicKey, digest: &Digest, signature: &[u8]) -> bool {
+    if signature.len() != 64 && signature.len() != 65 {
+        return false;
+    }
+    // libsecp256k1 refuses a high S by itself.
+    Signature::from_compact(&signature[..64])
+        .is_ok_and(|parsed| parsed.verify(message(digest), key).is_ok())
+}
+
+/// Reads either text form of a key, giving the compressed point and the point. Finding the point
+/// costs a square root, about a tenth of a verification, so it is done once.
+fn read_key(text: &str) -> Option<([u8; 33], PublicKey)> {
+    let bytes = if text.len() == KEY_TEXT {
+        URL_SAFE_NO_PAD.decode(text).ok()?
+    } else {
+        let engine = if text.ends_with('=') { &STANDARD } else { &STANDARD_NO_PAD };
+        engine.decode(text).ok()?.strip_prefix(&LIBP2P_PREFIX)?.to_vec()
+    };
+    let bytes: [u8; 33] = bytes.try_into().ok()?;
+    let point = PublicKey::from_byte_array_compressed(bytes).ok()?;
+    Some((bytes, point))
+}
+
 fn message(digest: &Digest) -> Message {
     Message::from_digest(digest.0)
 }
@@ -133,12 +157,7 @@ impl MemberPublicKey {
     /// high S is refused.
     #[must_use]
     pub fn verify(&self, digest: &Digest, signature: &[u8]) -> bool {
-        if signature.len() != 64 && signature.len() != 65 {
-            return false;
-        }
-        // libsecp256k1 refuses a high S by itself.
-        Signature::from_compact(&signature[..64])
-            .is_ok_and(|parsed| parsed.verify(message(digest), &self.point()).is_ok())
+        verify_with(&self.point(), digest, signature)
     }
 
     /// The Ethereum address of this key, with the checksum of EIP-55.
@@ -168,13 +187,7 @@ impl FromStr for MemberPublicKey {
     type Err = KeyError;
 
     fn from_str(text: &str) -> Result<Self, KeyError> {
-        if text.len() == KEY_TEXT {
-            let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| KeyError)?;
-            return Self::from_bytes(&bytes);
-        }
-        let engine = if text.ends_with('=') { &STANDARD } else { &STANDARD_NO_PAD };
-        let bytes = engine.decode(text).map_err(|_| KeyError)?;
-        Self::from_bytes(bytes.strip_prefix(&LIBP2P_PREFIX).ok_or(KeyError)?)
+        read_key(text).map(|(bytes, _)| Self(bytes)).ok_or(KeyError)
     }
 }
 
@@ -246,7 +259,7 @@ pub fn verify_sender(sender: &str, digest: &Digest, signature: &[u8]) -> bool {
         return recover_eth_address(digest, signature)
             .is_some_and(|address| address.eq_ignore_ascii_case(sender));
     }
-    sender.parse::<MemberPublicKey>().is_ok_and(|key| key.verify(digest, signature))
+    read_key(sender).is_some_and(|(_, key)| verify_with(&key, digest, signature))
 }
 
 /// Whether a sender's text has the form of an Ethereum address. The checksum is not looked at.

@@ -6,7 +6,7 @@
 //! stored, and is where it was. For the same reason the library's objects, which are consumed when
 //! they finish, are simply made again when needed.
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::fmt;
@@ -188,8 +188,8 @@ pub struct BlsGeneration {
     dealer: Dealer<MinSig, ed25519::PrivateKey>,
     /// The acknowledgements of this player's dealing.
     acks: BTreeMap<NodeIndex, Ack>,
-    /// Checks dealings.
-    player: Player<MinSig, ed25519::PrivateKey>,
+    /// Checks dealings, and makes the share. Finishing consumes it; it is made again if needed.
+    player: RefCell<Option<Player<MinSig, ed25519::PrivateKey>>>,
     /// The dealings of others, and of this player itself.
     received: BTreeMap<NodeIndex, Received>,
     /// The log for the acknowledgements so far.
@@ -225,6 +225,20 @@ fn new_player(
 }
 
 impl BlsGeneration {
+    /// A player that has taken all dealings received so far.
+    fn replayed_player(&self) -> Player<MinSig, ed25519::PrivateKey> {
+        let mut player = new_player(&self.round, &self.key)
+            .expect("this round was opened with the same arguments");
+        for (from, received) in &self.received {
+            let dealer = self.round.players[from.get()].clone();
+            let (public, private) = (received.public.clone(), received.private.clone());
+            player
+                .dealer_message::<N3f1>(dealer, public, private)
+                .expect("this dealing was checked when it was taken");
+        }
+        player
+    }
+
     /// Checks a dealing that is not known yet.
     fn check_dealing(
         &mut self,
@@ -238,8 +252,12 @@ impl BlsGeneration {
                 .map_err(|error| bad(&error.to_string()))?;
         let private = DealerPrivMsg::decode(Copying(&dealing.evaluation))
             .map_err(|error| bad(&error.to_string()))?;
-        let ack = self
-            .player
+        if self.player.get_mut().is_none() {
+            let again = self.replayed_player();
+            *self.player.get_mut() = Some(again);
+        }
+        let player = self.player.get_mut().as_mut().expect("made just now");
+        let ack = player
             .dealer_message::<N3f1>(dealer.clone(), public.clone(), private.clone())
             .map_err(|error| bad(&error.to_string()))?
             .ok_or_else(|| bad("a second dealing"))?;
@@ -284,7 +302,7 @@ impl KeyGeneration for BlsGeneration {
             dealings,
             dealer,
             acks: BTreeMap::new(),
-            player,
+            player: RefCell::new(Some(player)),
             received: BTreeMap::new(),
             log: OnceCell::new(),
         };
@@ -352,14 +370,8 @@ impl KeyGeneration for BlsGeneration {
 
     fn finish(&self, logs: &BTreeMap<NodeIndex, Vec<u8>>) -> Result<BlsKeys, KeygenError> {
         let read = self.round.logs(logs)?;
-        let mut player = new_player(&self.round, &self.key)?;
-        for (from, received) in &self.received {
-            let dealer = self.round.players[from.get()].clone();
-            let (public, private) = (received.public.clone(), received.private.clone());
-            player
-                .dealer_message::<N3f1>(dealer, public, private)
-                .expect("this dealing was checked when it was taken");
-        }
+        let player = self.player.borrow_mut().take();
+        let player = player.unwrap_or_else(|| self.replayed_player());
         let (output, share) = player
             .finalize::<N3f1>(&mut self.round.weights(logs), read, &Sequential)
             .map_err(|error| match error {

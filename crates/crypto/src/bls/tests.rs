@@ -24,6 +24,8 @@ fn node(index: usize) -> NodeIndex {
     NodeIndex(index as u16)
 }
 
+type AllLogs = BTreeMap<NodeIndex, Vec<u8>>;
+
 /// A round of `n` players at its start.
 struct Table {
     public: Vec<ViewPublicKey>,
@@ -54,7 +56,7 @@ impl Table {
         }
     }
 
-    fn logs(&self) -> BTreeMap<NodeIndex, Vec<u8>> {
+    fn logs(&self) -> AllLogs {
         let log = |(i, player): (usize, &BlsGeneration)| (node(i), player.log());
         self.players.iter().enumerate().map(log).collect()
     }
@@ -65,7 +67,7 @@ impl Table {
         self.players.iter().map(finish).collect()
     }
 
-    fn observe(&self, logs: &BTreeMap<NodeIndex, Vec<u8>>) -> Result<BlsKeys, KeygenError> {
+    fn observe(&self, logs: &AllLogs) -> Result<BlsKeys, KeygenError> {
         BlsGeneration::observe(CONTEXT, &self.public, logs)
     }
 }
@@ -341,10 +343,33 @@ fn a_restarted_player_goes_on() {
     let before = table.players[2].finish(&logs).unwrap();
     let after = again.finish(&logs).unwrap();
     assert_eq!(BlsGeneration::encode_keys(&after), BlsGeneration::encode_keys(&before));
+    // Finishing again, and taking a dealing in between, changes nothing.
+    let dealing = table.players[1].dealing(node(2)).unwrap();
+    again.receive_dealing(node(1), &dealing).unwrap();
+    assert_eq!(
+        BlsGeneration::encode_keys(&again.finish(&logs).unwrap()),
+        BlsGeneration::encode_keys(&before)
+    );
     // Having lost its dealings, it must say so rather than make up a share.
     let empty = BlsGeneration::open(CONTEXT, &table.public, &key, [2; 32]).unwrap();
     assert!(matches!(empty.finish(&logs), Err(KeygenError::Failed(_))));
     assert_eq!(table.observe(&logs).unwrap().public(), before.public());
+}
+
+#[test]
+fn a_dealing_can_arrive_after_finishing() {
+    let mut table = Table::new(4);
+    for (from, to) in [(0, 1), (0, 2), (1, 0), (1, 2), (2, 0), (2, 1), (3, 0), (3, 1)] {
+        table.exchange(from, to);
+    }
+    let early = table.logs();
+    assert!(early.len() == 4 && table.players[3].finish(&early).is_ok());
+    // Member 3 finished from what was revealed; it still takes what comes late.
+    for from in 0..3 {
+        table.exchange(from, 3);
+    }
+    assert!(table.players[0].acknowledged_by_all());
+    assert!(table.players[3].finish(&table.logs()).is_ok());
 }
 
 #[test]
@@ -440,7 +465,7 @@ fn wrong_logs_are_named() {
     let mut table = Table::new(4);
     table.exchange_all();
     let logs = table.logs();
-    let attempt = |alter: &dyn Fn(&mut BTreeMap<NodeIndex, Vec<u8>>)| {
+    let attempt = |alter: &dyn Fn(&mut AllLogs)| {
         let mut altered = logs.clone();
         alter(&mut altered);
         let mine = table.players[0].finish(&altered).unwrap_err();
