@@ -27,12 +27,17 @@ use crate::error::{Corruption, StoreError};
 
 /// Length of a chunk's header.
 pub(crate) const CHUNK_HEADER: u64 = 8;
-/// An open chunk is zeroed ahead to a multiple of this.
+/// An open chunk is zeroed ahead to a multiple of at most this; see [`step`].
 const STEP: u64 = 1 << 20;
 /// Most bytes of one chunk file: entries up to any sensible chunk size, one entry over, the table.
 const MAX_FILE: u64 = 1 << 30;
 /// A file name with a higher id is none of ours.
 const MAX_ID: u64 = 1 << 62;
+
+/// How far a file that is to have about `size` bytes is zeroed ahead.
+pub(crate) fn step(size: u64) -> u64 {
+    (size / 4).next_power_of_two().clamp(512, STEP)
+}
 
 /// A chunk's file name, read.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -160,11 +165,8 @@ pub(crate) struct ChunkLog {
 impl ChunkLog {
     /// Id after the last entry; `None` while there is none, when any id may come.
     pub fn head(&self) -> Option<u64> {
-        match (self.open.last(), self.closed.last()) {
-            (Some(open), _) => Some(open.next()),
-            (None, Some(closed)) => Some(closed.last + 1),
-            (None, None) => None,
-        }
+        let open = self.open.last().map(Open::next);
+        open.max(self.closed.last().map(|chunk| chunk.last + 1))
     }
 
     /// Number of closed and of open chunks.
@@ -184,11 +186,8 @@ impl ChunkLog {
     }
 
     /// Ids in open chunks.
-    pub fn open_ids(&self) -> std::ops::Range<u64> {
-        match (self.open.first(), self.open.last()) {
-            (Some(first), Some(last)) => first.first..last.next(),
-            _ => 0..0,
-        }
+    pub fn open_ids(&self) -> Vec<u64> {
+        self.open.iter().flat_map(|chunk| chunk.first..chunk.next()).collect()
     }
 
     fn is_full(&self, end: u64) -> bool {
@@ -202,12 +201,13 @@ impl ChunkLog {
     /// The entry `id`, checked; `None` if there is none.
     pub fn get(&self, disk: &impl Disk, id: u64) -> Result<Option<Arc<[u8]>>, StoreError> {
         let after = self.open.partition_point(|o| o.first <= id);
-        if let Some(chunk) = after.checked_sub(1).map(|i| &self.open[i]) {
-            let slot = usize::try_from(id - chunk.first).unwrap_or(usize::MAX);
-            let Some(start) = chunk.positions.get(slot) else { return Ok(None) };
+        if let Some(chunk) = after.checked_sub(1).map(|i| &self.open[i])
+            && id < chunk.next()
+        {
+            let slot = usize::try_from(id - chunk.first).expect("below the number of positions");
+            let start = u64::from(chunk.positions[slot]);
             let end = chunk.positions.get(slot + 1).map_or(chunk.end, |p| u64::from(*p));
-            let file = self.name(chunk.first, None);
-            return read_entry(disk, &file, u64::from(*start), end, id).map(Some);
+            return read_entry(disk, &self.name(chunk.first, None), start, end, id).map(Some);
         }
         let after = self.closed.partition_point(|c| c.first <= id);
         let Some(chunk) = after.checked_sub(1).map(|i| &self.closed[i]) else { return Ok(None) };
@@ -282,7 +282,7 @@ impl ChunkLog {
         }
         for (chunk, (start, bytes)) in staged.iter_mut().zip(&mut writes) {
             if chunk.end > chunk.allocated {
-                chunk.allocated = chunk.end.next_multiple_of(STEP);
+                chunk.allocated = chunk.end.next_multiple_of(step(self.chunk_size));
                 let len = usize::try_from(chunk.allocated - *start).expect("a few steps");
                 bytes.resize(len, 0);
             }
@@ -339,9 +339,17 @@ impl ChunkLog {
         disk.write(&file, table, &positions)?;
         disk.write(&file, 0, &table.to_le_bytes())?;
         disk.sync(&file)?;
-        disk.rename(&file, &self.name(first, Some(last)))?;
+        let closed = self.name(first, Some(last));
+        if let Err(error) = disk.rename(&file, &closed) {
+            // It may have been carried out all the same; from now on the file would not be found.
+            if disk.exists(&file)? || !disk.exists(&closed)? {
+                return Err(error.into());
+            }
+        }
         self.open.remove(0);
-        self.closed.push(Closed { first, last, table });
+        // A crash can leave a later chunk closed already.
+        let at = self.closed.partition_point(|chunk| chunk.first < first);
+        self.closed.insert(at, Closed { first, last, table });
         Ok(Some((first, last)))
     }
 

@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 use quorate_consensus::core::Topic;
 
-use crate::chunk::read_all;
+use crate::chunk::{read_all, step};
 use crate::disk::{Disk, DiskError};
 use crate::error::{Corruption, StoreError};
 use crate::snapshot::KEEP;
@@ -30,7 +30,6 @@ use crate::snapshot::KEEP;
 const MAGIC: &[u8; 8] = b"QRTEJRN1";
 const SEGMENT_HEADER: u64 = 64;
 const FRAME_HEADER: usize = 16;
-const STEP: u64 = 1 << 20;
 /// Most bytes of one segment: far above any live set.
 const MAX_FILE: u64 = 4 << 30;
 /// A frame of a compacted segment is cut after about this many bytes.
@@ -392,6 +391,8 @@ fn following_frame(salt: &Salt, bytes: &[u8], from: usize, sequence: u64) -> Opt
 pub(crate) struct NoteLog {
     number: u64,
     salt: Salt,
+    /// The segment is zeroed ahead to a multiple of this.
+    step: u64,
     end: u64,
     allocated: u64,
     next: u64,
@@ -462,6 +463,7 @@ impl NoteLog {
         Ok(Self {
             number,
             salt,
+            step: step(0),
             end,
             allocated: end,
             next,
@@ -486,6 +488,7 @@ impl NoteLog {
         let mut log = Self {
             number,
             salt: segment.salt,
+            step: step(0),
             end: segment.end,
             allocated: segment.len,
             next: segment.next,
@@ -497,6 +500,11 @@ impl NoteLog {
         };
         log.scrub(disk)?;
         Ok(Some(log))
+    }
+
+    /// This journal, for segments of about `size` bytes.
+    pub fn sized(self, size: u64) -> Self {
+        Self { step: step(size), ..self }
     }
 
     /// Removes, durably, what a failed or torn append or a failed compaction left.
@@ -531,7 +539,7 @@ impl NoteLog {
         let end = self.end + frame.len() as u64;
         let mut allocated = self.allocated;
         if end > allocated {
-            allocated = end.next_multiple_of(STEP);
+            allocated = end.next_multiple_of(self.step);
             frame.resize(usize::try_from(allocated - self.end).expect("a few steps"), 0);
         }
         self.suspect = true;
@@ -553,12 +561,12 @@ impl NoteLog {
 
     /// Goes over to a new segment that holds the live set only.
     pub fn compact(&mut self, disk: &mut impl Disk, salt: Salt) -> Result<(), StoreError> {
-        self.compact_from = self.end + STEP;
+        self.compact_from = self.end + self.step;
         self.stray = true;
         let new = Self::create(disk, self.number + 1, salt, self.next, self.live.clone())?;
         let mut old = std::mem::take(&mut self.old);
         old.push(self.number);
-        *self = Self { old, ..new };
+        *self = Self { old, step: self.step, ..new };
         self.remove_old(disk)
     }
 

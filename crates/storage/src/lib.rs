@@ -9,7 +9,9 @@
 //! | `vault` | sealed secrets, one file each, erasable |
 //! | `snapshot` | snapshots of the state |
 //! | [`store`] | all of them as one `Journal`: an append is there whole after a crash, or not at all |
+//! | [`check`] | looks for damage without changing anything, and repairs |
 
+pub mod check;
 mod chunk;
 pub mod disk;
 mod entry;
@@ -18,4 +20,6 @@ mod index;
 mod journal;
 mod snapshot;
 pub mod store;
+#[cfg(test)]
+mod testing;
 mod vault;

@@ -170,7 +170,7 @@ impl<D: Disk> GroupStore<D> {
         let mut amnesia = disk.exists(AMNESIA)?;
         let journal = NoteLog::recover(&mut disk)?;
         let heads = journal.as_ref().map(|j| j.live().heads);
-        let size = options.chunk_size;
+        let (size, journal_size) = (options.chunk_size, options.journal_size);
         let blocks = ChunkLog::recover(&mut disk, LEDGER, size, heads.map(|h| h.blocks))?;
         let certificates =
             ChunkLog::recover(&mut disk, CERTIFICATES, size, heads.map(|h| h.certificates))?;
@@ -190,7 +190,7 @@ impl<D: Disk> GroupStore<D> {
             options,
             blocks,
             certificates,
-            journal,
+            journal: journal.sized(journal_size),
             index: TrxIndex::default(),
             amnesia,
             unborn: Vec::new(),
@@ -263,7 +263,7 @@ impl<D: Disk> GroupStore<D> {
         self.index_from_blocks(self.blocks.open_ids())
     }
 
-    fn index_from_blocks(&mut self, ids: std::ops::Range<u64>) -> Result<(), StoreError> {
+    fn index_from_blocks(&mut self, ids: impl IntoIterator<Item = u64>) -> Result<(), StoreError> {
         for id in ids {
             let block = self.blocks.get(&self.disk, id)?.expect("ids are those of the chunks");
             self.index.insert(id, &(self.options.trx_ids)(&block));
