@@ -333,6 +333,10 @@ impl<M, O> Step<M, O> {
 
 /// A step whose records are durable: now it may be seen.
 #[derive(Debug)]
+#[expect(
+    clippy::manual_non_exhaustive,
+    reason = "the private field keeps other modules of this crate from making one, too"
+)]
 pub struct Released<M, O = Decision> {
     /// Messages to send.
     pub sends: Vec<(Target, M)>,
@@ -409,6 +413,11 @@ pub trait Journal {
     ///
     /// # Errors
     /// As [`Journal::append`]; the step is handed back so that it can be tried again.
+    #[expect(
+        clippy::result_large_err,
+        clippy::type_complexity,
+        reason = "the step is handed back, once in the life of a failing disk"
+    )]
     fn persist<M, O>(
         &mut self,
         step: Step<M, O>,

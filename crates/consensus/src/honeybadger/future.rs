@@ -83,7 +83,3 @@ fn weight(message: &EpochMessage) -> usize {
             EpochMessage::Again => 0,
         }
 }
-
-#[cfg(test)]
-#[path = "tests/future.rs"]
-mod tests;

@@ -1,0 +1,175 @@
+//! Crashes of any and of all members at any point: what was said stays said, and the epochs end as
+//! they would have.
+
+use quorate_crypto::threshold::NodeIndex;
+use quorate_ledger::ids::Epoch;
+use rand::RngExt;
+
+use super::keyed::KeyedGeneration;
+use super::net::Net;
+use crate::core::{Core, Topic};
+
+type TestNet = Net<KeyedGeneration>;
+
+/// Crashes members at random points, tearing the records of their last step, and restarts them.
+fn storm(net: &mut TestNet, crashes: usize, together: bool) {
+    let n = net.members.len();
+    for _ in 0..crashes {
+        for me in net.everybody() {
+            net.propose(me);
+        }
+        for _ in 0..net.wires.rng.random_range(0..60 * n) {
+            net.deliver();
+        }
+        if net.wires.chance(8) {
+            let who = NodeIndex(net.wires.rng.random_range(0..n) as u16);
+            net.tear = Some((who, net.wires.rng.random_range(0..5)));
+            for _ in 0..10 * n {
+                net.deliver();
+            }
+            net.tear = None;
+        }
+        let mut down: Vec<NodeIndex> = net.everybody();
+        if !together {
+            let keep = net.wires.rng.random_range(0..n);
+            down.retain(|member| member.get() != keep && member.get() % 2 == keep % 2);
+        }
+        for me in &down {
+            net.crash(*me);
+        }
+        if net.wires.chance(8) {
+            net.wires.flying.clear();
+        }
+        for me in net.everybody() {
+            if net.members[me.get()].core.is_none() {
+                net.start(me);
+            }
+        }
+    }
+}
+
+#[test]
+fn crashes_of_some_members() {
+    for (n, seeds) in [(2, 60), (3, 40), (4, 200), (7, 30), (10, 4)] {
+        for seed in 0..seeds {
+            let mut net = Net::of(n, 4, seed);
+            storm(&mut net, 6, false);
+            net.run();
+            net.check();
+        }
+    }
+}
+
+#[test]
+fn crashes_of_all_members_at_once() {
+    for (n, seeds) in [(1, 30), (2, 60), (3, 40), (4, 200), (7, 30), (10, 4)] {
+        for seed in 0..seeds {
+            let mut net = Net::of(n, 4, 1_000 + seed);
+            storm(&mut net, 5, true);
+            net.run();
+            net.check();
+        }
+    }
+}
+
+/// A crash of all after every single delivery of an epoch.
+#[test]
+fn a_crash_of_all_after_every_message() {
+    for n in [1, 2, 4] {
+        let mut points = 0;
+        for point in 0.. {
+            let mut net = Net::of(n, 1, 77);
+            net.wires.twice = 0;
+            for me in net.everybody() {
+                net.propose(me);
+            }
+            for _ in 0..point {
+                if !net.finished() {
+                    net.deliver();
+                }
+            }
+            let over = net.finished();
+            for me in net.everybody() {
+                net.crash(me);
+            }
+            net.wires.flying.clear();
+            for me in net.everybody() {
+                net.start(me);
+            }
+            net.run();
+            net.check();
+            points = point;
+            if over {
+                break;
+            }
+        }
+        assert!(points >= 10 * (n - 1), "{points} crash points of {n} members");
+    }
+}
+
+/// A decision is the same whether or not its makers crashed on the way: one member decides, all
+/// crash, and the others still reach it.
+#[test]
+fn what_one_member_decided_all_decide() {
+    let mut early = 0;
+    for seed in 0..150 {
+        let mut net = Net::of(4, 1, seed);
+        net.wires.traitors.insert(
+            NodeIndex(3),
+            Box::new(|_, to, message, _| {
+                // A traitor that helps one member only.
+                if to == NodeIndex(0) { vec![message] } else { Vec::new() }
+            }),
+        );
+        for me in net.everybody() {
+            net.propose(me);
+        }
+        while net.members[0].decisions.is_empty() && net.deliver() {}
+        early += usize::from(net.members[1].decisions.is_empty());
+        for me in net.everybody() {
+            net.crash(me);
+        }
+        net.wires.flying.clear();
+        net.wires.traitors.insert(NodeIndex(3), Box::new(|_, _, _, _| Vec::new()));
+        for me in net.everybody() {
+            net.start(me);
+        }
+        net.run();
+        net.check();
+    }
+    assert!(early > 50, "member 0 decided before the others in {early} runs");
+}
+
+/// The replica may name an early epoch when epochs without a block went by: the notes know better.
+#[test]
+fn notes_tell_the_epoch() {
+    let mut net = Net::of(4, 6, 9);
+    net.run();
+    for me in net.everybody() {
+        net.crash(me);
+    }
+    let voted = |key: &[u8]| Epoch(u64::from_be_bytes(*key.first_chunk().unwrap()));
+    let votes = net.members[2].disk.votes(Topic::Vote);
+    let last = votes.iter().map(|(key, _)| voted(key)).max().unwrap();
+    let decisions = std::mem::take(&mut net.member(NodeIndex(2)).decisions);
+    net.start(NodeIndex(2));
+    assert_eq!(net.members[2].core.as_ref().unwrap().epoch(), last.max(Epoch(10)));
+    assert!(decisions.len() >= 6);
+}
+
+/// Votes of another view are nobody's: they neither bind nor stay.
+#[test]
+fn votes_of_an_earlier_view_are_removed() {
+    let mut net = Net::of(4, 2, 4);
+    net.run();
+    let me = NodeIndex(1);
+    net.crash(me);
+    let view = quorate_ledger::ids::ViewNumber(4);
+    net.view =
+        std::sync::Arc::new(quorate_ledger::view::View { number: view, ..(*net.view).clone() });
+    assert!(!net.members[1].disk.votes(Topic::Vote).is_empty());
+    net.member(me).decisions.clear();
+    net.start(me);
+    assert_eq!(net.members[1].core.as_ref().unwrap().epoch(), Epoch(10));
+    assert!(net.members[1].disk.votes(Topic::Vote).is_empty());
+}
