@@ -10,6 +10,8 @@ use std::fmt::Display;
 
 use quorate_consensus::core::{Core, Env, Journal, Recovered, Released, Step, Time};
 use quorate_consensus::trace::Trace;
+use quorate_crypto::keygen::KeyGeneration;
+use quorate_crypto::threshold::Threshold;
 
 use crate::api::{
     Answer, CommandError, GroupConfig, GroupStatus, Input, Notice, Output, Query, QueryError,
@@ -64,6 +66,7 @@ pub struct Driver<C: Core, J: Journal> {
 impl<C: Core, J: Journal> Driver<C, J>
 where
     J::Error: Display,
+    <C::Generation as KeyGeneration>::Keys: Threshold,
 {
     /// Opens a group from what its journal recovered, and takes the first turn.
     ///

@@ -9,6 +9,7 @@
 //! | [`api`] | inputs, outputs, commands, queries: the replica's whole surface |
 //! | [`wire`] | packets between members, their signatures and the pure function that checks them |
 //! | [`pool`] | trxs waiting to be ordered; the outbox of own trxs |
+//! | [`proposal`] | what a producer proposes in an epoch |
 //! | [`executor`] | deterministic rules: which trxs of a decision are good, their order, what they write |
 //! | [`block_maker`] | decision to block, votes to certificate |
 //! | [`change`] | consensus change: owner's and participants' side, key generation |
@@ -23,8 +24,9 @@ pub mod driver;
 pub mod executor;
 pub mod limits;
 pub mod pool;
+pub mod proposal;
 pub mod query;
 mod replica;
 pub mod wire;
 
-pub use replica::Replica;
+pub use replica::{OpenError, Replica};
