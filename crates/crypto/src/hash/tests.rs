@@ -41,7 +41,10 @@ fn hasher_layout() {
 
 proptest! {
     #[test]
-    fn hasher_is_injective_on_splits(text in prop::collection::vec(any::<u8>(), 1..40), at in 0usize..40) {
+    fn hasher_is_injective_on_splits(
+        text in prop::collection::vec(any::<u8>(), 1..40),
+        at in 0usize..40,
+    ) {
         let at = at % text.len();
         let split = Hasher::new("d").field(&text[..at]).field(&text[at..]).finish();
         prop_assert_ne!(split, Hasher::new("d").field(&text).finish());
