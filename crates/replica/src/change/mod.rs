@@ -121,6 +121,8 @@ pub struct Change<G: KeyGeneration> {
     used: u64,
     /// Erasures that wait for the next step: the keys taken must be durable first.
     erasures: Vec<Record>,
+    /// Why keys could not be made, for the next step.
+    complaints: Vec<Trace>,
 }
 
 impl<G: KeyGeneration> Change<G> {
@@ -134,7 +136,12 @@ impl<G: KeyGeneration> Change<G> {
     ) -> (Self, ChangeStep) {
         let mut turn = Turn { env, ctx, step: Step::new() };
         let (used, found) = notes::sort(notes, secrets);
-        let mut this = Self { rounds: BTreeMap::new(), used, erasures: Vec::new() };
+        let mut this = Self {
+            rounds: BTreeMap::new(),
+            used,
+            erasures: Vec::new(),
+            complaints: Vec::new(),
+        };
         for (nonce, found) in &found {
             match Round::restore(&mut turn, found) {
                 Some(round) if round.nonce() == *nonce => {
@@ -261,7 +268,8 @@ impl<G: KeyGeneration> Change<G> {
         if me == ctx.descriptor.owner {
             return Some("the owner did not make it".to_owned());
         }
-        let listed = |key: &MemberPublicKey| request.producer_pubkey_list.contains(&key.to_string());
+        let listed =
+            |key: &MemberPublicKey| request.producer_pubkey_list.contains(&key.to_string());
         if !listed(&me) {
             return Some("this member is not listed".to_owned());
         }
@@ -289,7 +297,7 @@ impl<G: KeyGeneration> Change<G> {
             } else if round.phase == Phase::Done && round.settled.is_none() {
                 round.supersede(turn);
             }
-            if !owner && !round.responded() {
+            if !owner && !round.responded() && round.settled.is_none() {
                 over.push(*nonce);
             }
         }
@@ -342,7 +350,8 @@ impl<G: KeyGeneration> Change<G> {
     fn settle(&mut self, turn: &mut Turn<'_, '_>, bundle: &ChangeConsensusResultBundle) {
         let Some(request) = &bundle.req else { return };
         let success = crate::executor::is_success(bundle);
-        let earlier: Vec<u64> = self.rounds.range(..request.nonce).map(|(nonce, _)| *nonce).collect();
+        let earlier: Vec<u64> =
+            self.rounds.range(..request.nonce).map(|(nonce, _)| *nonce).collect();
         for nonce in earlier {
             let waits_for_keys = self.rounds.get(&nonce).is_some_and(|r| r.settled.is_some());
             if success || !waits_for_keys {
@@ -366,9 +375,12 @@ impl<G: KeyGeneration> Change<G> {
     }
 
     /// The keys of a view whose change this member took part in: its view key and its share of the
-    /// joint key. Record them in the same step or earlier than any later step of this module, whose
-    /// records erase what the keys are made from. `None` for a view this member has no part in or
-    /// whose keys were taken before.
+    /// joint key. `None` for a view this member has no part in, whose result is not final here yet
+    /// ([`Change::on_result`] first), or whose keys were taken before.
+    ///
+    /// Record them in the same turn: the records of the next call of this module erase what the
+    /// keys are made from. Ask for the current view's keys after a restart too, even if they are in
+    /// the vault: a crash may have come before the erasure.
     pub fn take_keys(&mut self, view: &View) -> Option<(ViewKey, G::Keys)> {
         let nonce = view.nonce;
         let round = self.rounds.get(&nonce)?;
@@ -379,7 +391,14 @@ impl<G: KeyGeneration> Change<G> {
         if round.request.req_id != view.req_id || !listed {
             return None;
         }
-        let made = keys.finish(&proof::logs(bundle, &round.checked)).ok()?;
+        let made = match keys.finish(&proof::logs(bundle, &round.checked)) {
+            Ok(made) => made,
+            Err(error) => {
+                let text = format!("change {nonce}: no keys for this member: {error}");
+                self.complaints.push(Trace::new("CHG-14", text));
+                return None;
+            }
+        };
         let view_key = keys.view_key().clone();
         self.drop_round(nonce);
         Some((view_key, made))
@@ -398,6 +417,9 @@ impl<G: KeyGeneration> Change<G> {
         self.publish(&mut turn);
         for record in std::mem::take(&mut self.erasures) {
             turn.step.record(record);
+        }
+        for complaint in std::mem::take(&mut self.complaints) {
+            turn.step.trace(complaint);
         }
         let now = turn.env.now;
         let newest = self.rounds.last_key_value();

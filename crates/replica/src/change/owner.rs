@@ -148,10 +148,7 @@ impl<G: KeyGeneration> Change<G> {
     }
 }
 
-fn check_start(
-    ctx: &ChangeContext<'_>,
-    producers: &[MemberPublicKey],
-) -> Result<(), CommandError> {
+fn check_start(ctx: &ChangeContext<'_>, producers: &[MemberPublicKey]) -> Result<(), CommandError> {
     let invalid = |text: String| Err(CommandError::Invalid(text));
     let owner = ctx.descriptor.owner;
     if ctx.member.public() != owner {

@@ -58,8 +58,8 @@ pub(super) fn respond(
     material: Option<(ViewPublicKey, Vec<u8>)>,
 ) -> ChangeConsensusResp {
     let id = fresh_uuid(turn.env);
-    let material = material
-        .map(|(key, dealer_log)| KeyMaterial { view_key: key.0.to_vec(), dealer_log });
+    let material =
+        material.map(|(key, dealer_log)| KeyMaterial { view_key: key.0.to_vec(), dealer_log });
     change::build_response(turn.ctx.member, id, request, material)
 }
 

@@ -145,7 +145,8 @@ impl<G: KeyGeneration> Round<G> {
         let start: Start = found.one(Kind::Start)?;
         let tick: Tick = found.one(Kind::Tick)?;
         let mut round = Self::new(turn, start, tick.began)?;
-        round.tick = tick;
+        // A clock that was set back must not make the tick longer than it is.
+        round.tick = Tick { began: tick.began.min(turn.env.now), ..tick };
         round.response = found.message(Kind::Response);
         round.publication = found.one(Kind::Publication);
         round.settled = found.message(Kind::Settled);
