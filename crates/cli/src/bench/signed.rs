@@ -73,7 +73,7 @@ fn sign(group: GroupId, id: Uuid, key: &MemberKey, data: Vec<u8>) -> Signed {
         .duration_since(std::time::UNIX_EPOCH)
         .map_or(0, |d| i64::try_from(d.as_nanos()).unwrap_or(i64::MAX));
     // 0: never expires, so that posts signed minutes ahead stay good.
-    let trx = trx::build(key, group, TrxId(id), TrxType::Post, data, now, 0);
+    let trx = trx::build(key, group, TrxType::Post, data, TrxId(id), now, 0);
     let body = json!({
         "trx_id": trx.trx_id,
         "data": STANDARD.encode(&trx.data),

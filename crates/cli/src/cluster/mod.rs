@@ -3,6 +3,7 @@
 //! `quorate dev`, `quorate bench load` and the cross-process tests all run on this.
 
 mod group;
+mod poster;
 mod process;
 mod workdir;
 
@@ -12,7 +13,8 @@ use rand::RngExt as _;
 
 use crate::error::{CliError, Result};
 
-pub use group::{Formed, Group, same_blocks};
+pub use group::{Formed, Group, Member, same_blocks};
+pub use poster::{Posted, Poster, note};
 pub use process::{NodeProcess, NodeSpec, ProcessError, Ready, Role};
 pub use workdir::{Workdir, janitor};
 

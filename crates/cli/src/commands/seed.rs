@@ -7,6 +7,10 @@ use crate::args::SeedCommand;
 use crate::error::{CliError, Result};
 use crate::output::{Report, show, table};
 
+/// Runs the command.
+///
+/// # Errors
+/// If the seed is no seed, or its signature does not hold.
 pub fn run(command: SeedCommand) -> Result<Report> {
     let SeedCommand::Inspect { url } = command;
     inspect(&url)
@@ -33,6 +37,9 @@ fn refused(error: &SeedError) -> CliError {
 }
 
 /// Reads a seed given as an anchor of trust.
+///
+/// # Errors
+/// If it is no seed, or its signature does not hold.
 pub fn anchor(url: &str) -> Result<Seed> {
     Seed::parse_verified(url).map_err(|error| refused(&error))
 }

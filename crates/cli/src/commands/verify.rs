@@ -30,6 +30,10 @@ use crate::output::{Report, text};
 /// Largest file read: a view chain of thousands of changes fits easily.
 const MAX_FILE: u64 = 256 * 1024 * 1024;
 
+/// Runs the command.
+///
+/// # Errors
+/// If the file cannot be read, or does not hold.
 pub fn run(command: VerifyCommand) -> Result<Report> {
     let (args, check): (VerifyArgs, fn(&Value, Option<&Seed>) -> Result<Report>) = match command {
         VerifyCommand::Block(args) => (args, block),

@@ -2,15 +2,11 @@
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
-use tokio::sync::watch;
-use tokio::task::JoinHandle;
-use tokio::time::{MissedTickBehavior, interval};
 
 use super::{Steps, nodes_table};
-use crate::api::{Api, Change};
+use crate::api::Change;
 use crate::args::DevArgs;
-use crate::cluster::{Cluster, Group, same_blocks};
+use crate::cluster::{Cluster, Group, Poster, note, same_blocks};
 use crate::commands::{seed, verify};
 use crate::error::{CliError, Result};
 use crate::output::text;
@@ -91,7 +87,7 @@ pub async fn run(
     let mut posted = steps.run("post", post(&group)).await?;
     let killed = names.last().expect("there is a producer").clone();
     let survives = producers >= 4;
-    let poster = Poster::start(group.member("u1").api.clone(), group.id.clone());
+    let poster = Poster::start(vec![group.member("u1").api.clone()], &group.id, POST_EVERY);
     let while_down = kill(cluster, &group, &poster, &killed, survives);
     steps.run("kill-producer", while_down).await?;
     steps.run("restart-producer", restart(cluster, &group, &killed)).await?;
@@ -200,14 +196,14 @@ async fn kill(
     until(&posting, ORDER_LIMIT, || async {
         match poster.count() {
             count if count >= wanted => Look::Done(()),
-            count => Look::NotYet(format!("{} posts, {}", count - from, poster.trouble())),
+            count => Look::NotYet(format!("{} posts, {}", count - from, poster.posted().trouble)),
         }
     })
     .await?;
     if !survives {
         return Ok(((), format!("{name} by SIGKILL; it is needed, the posts wait for it")));
     }
-    let trxs = poster.posted();
+    let trxs = poster.posted().trxs;
     let user = group.member("u1");
     group.packaged(&user.api, &trxs[from..wanted], ORDER_LIMIT).await?;
     Ok(((), format!("{name} by SIGKILL; {POSTS_WHILE_DOWN} posts were ordered without it")))
@@ -222,7 +218,12 @@ async fn restart(cluster: &mut Cluster, group: &Group, name: &str) -> Result<(()
 }
 
 async fn finish_posts(group: &Group, poster: Poster) -> Result<(Vec<String>, String)> {
-    let trxs = poster.finish().await?;
+    let posted = poster.finish().await?;
+    if posted.refused > 0 {
+        let why = posted.trouble;
+        return Err(CliError::failed(format!("the user node refused a post: {why}")));
+    }
+    let trxs = posted.trxs;
     group.packaged(&group.member("u1").api, &trxs, ORDER_LIMIT).await?;
     let what = format!("{} posts made meanwhile are in blocks", trxs.len());
     Ok((trxs, what))
@@ -250,69 +251,4 @@ async fn verify_block(group: &Group, head: u64) -> Result<((), String)> {
     let report = verify::block(&bundle, Some(&seed))?;
     let (signed, of) = (&report.value["signatures"], &report.value["producers"]);
     Ok(((), format!("block {head} holds offline: {signed} of {of} signatures, views to the seed")))
-}
-
-fn note(content: &str) -> Value {
-    json!({ "type": "Create", "object": { "type": "Note", "content": content } })
-}
-
-/// Posts to a node again and again until it is told to stop.
-struct Poster {
-    state: watch::Receiver<Posted>,
-    stop: watch::Sender<bool>,
-    task: JoinHandle<()>,
-}
-
-#[derive(Clone, Debug, Default)]
-struct Posted {
-    trxs: Vec<String>,
-    trouble: String,
-}
-
-impl Poster {
-    fn start(api: Api, group: String) -> Self {
-        let (sender, state) = watch::channel(Posted::default());
-        let (stop, mut stopped) = watch::channel(false);
-        let task = tokio::spawn(async move {
-            let mut tick = interval(POST_EVERY);
-            tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            let mut n = 0;
-            while !*stopped.borrow() {
-                tokio::select! {
-                    _ = tick.tick() => {}
-                    _ = stopped.changed() => break,
-                }
-                n += 1;
-                let result = api.post_content(&group, &note(&format!("meanwhile {n}"))).await;
-                sender.send_modify(|posted| match result {
-                    Ok(trx) => posted.trxs.push(trx),
-                    Err(error) => posted.trouble = error.to_string(),
-                });
-            }
-        });
-        Self { state, stop, task }
-    }
-
-    fn count(&self) -> usize {
-        self.state.borrow().trxs.len()
-    }
-
-    fn posted(&self) -> Vec<String> {
-        self.state.borrow().trxs.clone()
-    }
-
-    fn trouble(&self) -> String {
-        self.state.borrow().trouble.clone()
-    }
-
-    /// Stops; the ids of all posts that were acknowledged.
-    async fn finish(self) -> Result<Vec<String>> {
-        let _ = self.stop.send(true);
-        self.task.await.map_err(|e| CliError::failed(format!("posting ended early: {e}")))?;
-        let posted = self.state.borrow().clone();
-        if posted.trouble.is_empty() {
-            return Ok(posted.trxs);
-        }
-        Err(CliError::failed(format!("the user node refused a post: {}", posted.trouble)))
-    }
 }
