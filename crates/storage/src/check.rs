@@ -12,7 +12,7 @@ use std::fmt;
 
 use quorate_crypto::hash::sha256;
 
-use crate::chunk::{self, CHUNK_HEADER, ChunkName, Run};
+use crate::chunk::{self, CHUNK_HEADER, ChunkName, Run, Span};
 use crate::disk::{Disk, DiskError};
 use crate::entry::{self, Parsed};
 use crate::error::{Corruption, StoreError};
@@ -226,12 +226,13 @@ fn missing(prefix: &str, before: Option<&Examined>, expected: u64) -> Problem {
 }
 
 /// Reads one kind of chunks through, in order, and notes in each what is wrong with it or missing
-/// behind it; apart from that, what is missing with no chunk before it.
+/// behind it; apart from that, what is missing before the first.
 fn walk(
     disk: &impl Disk,
     prefix: &str,
-    head: Option<u64>,
+    span: Option<Span>,
 ) -> Result<(Vec<Examined>, Option<Problem>), DiskError> {
+    let head = span.map(|span| span.next);
     // Open chunks from the head on are remains of an append that never returned.
     let counts = |name: &ChunkName| name.last.is_some() || head.is_none_or(|h| name.first < h);
     let mut chunks: Vec<Examined> = Vec::new();
@@ -242,13 +243,12 @@ fn walk(
         }
         chunks.push(Examined::new(disk, prefix, name, head)?);
     }
-    let mut lost = None;
-    match (chunks.last_mut(), head) {
-        (Some(last), Some(head)) => last.demand(prefix, head),
-        (None, Some(head)) if head > 0 => lost = Some(missing(prefix, None, 0)),
-        _ => {}
+    if let (Some(last), Some(head)) = (chunks.last_mut(), head) {
+        last.demand(prefix, head);
     }
-    Ok((chunks, lost))
+    let start = span.and_then(Span::start);
+    let lost = start.filter(|start| chunks.first().is_none_or(|c| c.name.first != *start));
+    Ok((chunks, lost.map(|start| missing(prefix, None, start))))
 }
 
 /// What the journal says, and what is wrong with it.
@@ -295,7 +295,7 @@ fn read_notes(disk: &impl Disk) -> Result<Notes, DiskError> {
     for (prefix, head) in
         [(LEDGER, segment.live.heads.blocks), (CERTIFICATES, segment.live.heads.certificates)]
     {
-        let ahead = |name: &ChunkName| name.last.is_some_and(|last| last >= head);
+        let ahead = |name: &ChunkName| name.last.is_some_and(|last| last >= head.next);
         if let Some(name) = ChunkName::list(disk, prefix)?.into_iter().find(ahead) {
             let file = journal::segment_name(newest);
             let what = format!("{} has more than the journal knows of", name.text(prefix));
@@ -316,11 +316,11 @@ pub fn check(disk: &impl Disk) -> Result<Report, DiskError> {
     let notes = read_notes(disk)?;
     report.files += usize::from(notes.number.is_some());
     report.problems.extend(notes.problem);
-    for (prefix, head) in [
+    for (prefix, span) in [
         (LEDGER, notes.heads.map(|h| h.blocks)),
         (CERTIFICATES, notes.heads.map(|h| h.certificates)),
     ] {
-        let (chunks, lost) = walk(disk, prefix, head)?;
+        let (chunks, lost) = walk(disk, prefix, span)?;
         report.files += chunks.len();
         report.problems.extend(lost);
         for chunk in chunks {
@@ -363,10 +363,10 @@ pub fn repair(disk: &mut impl Disk) -> Result<Repaired, DiskError> {
         done.actions.push(format!("notes were lost ({problem}): marker set"));
         next = next.max(adopt_secrets(disk, &mut live)?);
     }
-    let head = notes.heads.map(|h| h.blocks);
-    live.heads.blocks = repair_chunks(disk, LEDGER, head, u64::MAX, &mut done)?;
-    let (head, limit) = (notes.heads.map(|h| h.certificates), live.heads.blocks);
-    live.heads.certificates = repair_chunks(disk, CERTIFICATES, head, limit, &mut done)?;
+    let span = notes.heads.map(|h| h.blocks);
+    live.heads.blocks = repair_chunks(disk, LEDGER, span, u64::MAX, &mut done)?;
+    let (span, limit) = (notes.heads.map(|h| h.certificates), live.heads.blocks.next);
+    live.heads.certificates = repair_chunks(disk, CERTIFICATES, span, limit, &mut done)?;
     repair_derived(disk, &mut live, &mut done)?;
     if live != notes.live || notes.problem.is_some() {
         let number = notes.number.map_or(1, |number| number + 1);
@@ -413,46 +413,53 @@ fn new_salt(disk: &impl Disk, number: Option<u64>) -> Result<Salt, DiskError> {
     Ok(*digest.as_bytes().first_chunk().expect("a digest is longer than a salt"))
 }
 
-/// Keeps the good entries below `limit` from the first on; returns the new head.
+/// Keeps the good entries below `limit` from the first on; returns which ones.
 fn repair_chunks(
     disk: &mut impl Disk,
     prefix: &str,
-    head: Option<u64>,
+    span: Option<Span>,
     limit: u64,
     done: &mut Repaired,
-) -> Result<u64, DiskError> {
-    let (chunks, _) = walk(disk, prefix, head)?;
-    let mut expected: Option<u64> = None;
+) -> Result<Span, DiskError> {
+    let (chunks, _) = walk(disk, prefix, span)?;
+    let mut expected = span.and_then(Span::start);
+    let mut kept = Span::default();
     let mut broken = false;
+    let mut rewritten = None;
     for mut chunk in chunks {
         let first = chunk.name.first;
+        if rewritten == Some(first) {
+            // Left by a repair that a crash cut short, and just written again.
+            continue;
+        }
         broken |= expected.is_some_and(|expected| expected != first) || first >= limit;
         if broken {
             quarantine(disk, &chunk.file, done)?;
             continue;
         }
-        if chunk.next() > limit {
+        let over = chunk.next() > limit;
+        if over {
             let keep = usize::try_from(limit - first).expect("less than the entries there are");
             chunk.run.end = chunk.run.positions[keep] as usize;
             chunk.run.positions.truncate(keep);
-        } else if chunk.problems.is_empty() {
-            expected = Some(chunk.next());
-            continue;
         }
-        // A whole closed chunk may have had a bad table only.
-        broken = !chunk.is_whole() || chunk.name.last.is_none() || chunk.short;
-        if chunk.short && chunk.name.last.is_some() {
-            expected = Some(chunk.next());
-            continue;
-        }
+        // A closed chunk that is whole may have a bad table only, or a gap behind it.
+        let closed = chunk.name.last.is_some();
+        let rewrite = over || chunk.problems.len() > usize::from(closed && chunk.short);
+        broken = over || !chunk.is_whole() || (rewrite && !closed);
         if chunk.run.positions.is_empty() {
             quarantine(disk, &chunk.file, done)?;
+            broken = true;
             continue;
         }
         expected = Some(chunk.next());
-        put_aside(disk, prefix, &chunk, done)?;
+        kept = Span { first: kept.start().unwrap_or(first), next: chunk.next() };
+        if rewrite {
+            put_aside(disk, prefix, &chunk, done)?;
+            rewritten = Some(first);
+        }
     }
-    Ok(expected.unwrap_or(0))
+    Ok(kept)
 }
 
 /// Leaves the good part of a chunk as an open chunk, and a copy of all of it under another name.
@@ -493,7 +500,7 @@ fn repair_derived(
     done: &mut Repaired,
 ) -> Result<(), DiskError> {
     for id in live.snapshots.clone() {
-        let good = id < live.heads.blocks && sort(snapshot::read(disk, id))?.is_ok();
+        let good = id < live.heads.blocks.next && sort(snapshot::read(disk, id))?.is_ok();
         if !good {
             live.snapshots.remove(&id);
             quarantine(disk, &snapshot::snapshot_name(id), done)?;

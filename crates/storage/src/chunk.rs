@@ -13,11 +13,12 @@
 //! it), so there can be several open chunks for a moment; only the last one takes entries.
 //!
 //! # Which entries count
-//! The journal's frames carry the id after the last entry, the *head*: an entry counts when a frame
-//! that covers it is durable. Recovery demands every entry below the head (a missing or bad one is
-//! corruption, named) and cuts off all from the head on: the remains of an append that never
-//! returned. Only without a journal (it was lost) the end must be guessed: the first place without
-//! a good entry, unless a good entry with a higher id follows, which is corruption.
+//! The journal's frames carry the first id and the id after the last entry, the *head*: an entry
+//! counts when a frame that covers it is durable. Recovery demands every entry below the head (a
+//! missing or bad one is corruption, named) and cuts off all from the head on: the remains of an
+//! append that never returned. Only without a journal (it was lost) the end must be guessed: the
+//! first place without a good entry, unless a good entry with a higher id follows, which is
+//! corruption.
 
 use std::sync::Arc;
 
@@ -37,6 +38,36 @@ const MAX_ID: u64 = 1 << 62;
 /// How far a file that is to have about `size` bytes is zeroed ahead.
 pub(crate) fn step(size: u64) -> u64 {
     (size / 4).next_power_of_two().clamp(512, STEP)
+}
+
+/// Which entries count.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Span {
+    /// Id of the first one.
+    pub first: u64,
+    /// The head: id after the last one; 0 if there is none.
+    pub next: u64,
+}
+
+impl Span {
+    /// Id of the first one, if there is one.
+    pub fn start(self) -> Option<u64> {
+        (self.next > 0).then_some(self.first)
+    }
+
+    /// Its bytes in a frame.
+    pub fn encode(self) -> [u8; 16] {
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&self.first.to_le_bytes());
+        bytes[8..].copy_from_slice(&self.next.to_le_bytes());
+        bytes
+    }
+
+    /// Reads its bytes.
+    pub fn decode(bytes: [u8; 16]) -> Self {
+        let [first, next] = [0, 8].map(|at| bytes[at..at + 8].try_into().expect("8 bytes"));
+        Self { first: u64::from_le_bytes(first), next: u64::from_le_bytes(next) }
+    }
 }
 
 /// A chunk's file name, read.
@@ -167,6 +198,14 @@ impl ChunkLog {
     pub fn head(&self) -> Option<u64> {
         let open = self.open.last().map(Open::next);
         open.max(self.closed.last().map(|chunk| chunk.last + 1))
+    }
+
+    /// Which entries there are.
+    pub fn span(&self) -> Span {
+        let open = self.open.first().map(|chunk| chunk.first);
+        let closed = self.closed.first().map(|chunk| chunk.first);
+        let first = open.into_iter().chain(closed).min();
+        Span { first: first.unwrap_or(0), next: self.head().unwrap_or(0) }
     }
 
     /// Number of closed and of open chunks.
@@ -353,13 +392,14 @@ impl ChunkLog {
         Ok(Some((first, last)))
     }
 
-    /// Reads the chunks of a directory. `head` is what the journal says; `None` if it was lost.
+    /// Reads the chunks of a directory. `span` is what the journal says; `None` if it was lost.
     pub fn recover(
         disk: &mut impl Disk,
         prefix: &'static str,
         chunk_size: u64,
-        head: Option<u64>,
+        span: Option<Span>,
     ) -> Result<Self, StoreError> {
+        let head = span.map(|span| span.next);
         let mut log = Self {
             prefix,
             chunk_size,
@@ -376,7 +416,7 @@ impl ChunkLog {
                 removed = true;
                 continue;
             }
-            if let Some(expected) = log.head()
+            if let Some(expected) = log.head().or(span.and_then(Span::start))
                 && expected != name.first
             {
                 let what = format!("the chunk begins with {}", name.first);
@@ -390,10 +430,9 @@ impl ChunkLog {
         if removed {
             disk.sync_dir("")?;
         }
-        let found = log.head().unwrap_or(0);
-        if let Some(head) = head
-            && found < head
-        {
+        let span = span.unwrap_or_default();
+        let (found, head) = (log.head().unwrap_or(span.first), span.next);
+        if found < head {
             let file = log.name(found, None);
             let what = format!("everything from {found} to {} is missing", head - 1);
             return Err(Corruption::new(&file, 0, Some(found), what).into());

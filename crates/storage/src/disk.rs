@@ -282,3 +282,6 @@ impl Disk for RealDisk {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,8 +3,9 @@
 //! whole append, over all files.
 //!
 //! A segment is `journal_<n>`: a header (magic, number, first sequence number, salt, CRC-32), then
-//! frames `[u32 len][u32 crc][u64 sequence][payload]`, little endian; the payload is the heads of
-//! ledger and certificates (id after the last; 0 for none) and a list of operations.
+//! frames `[u32 len][u32 crc][u64 sequence][payload]`, little endian; the payload says which
+//! blocks and which certificates there are (first id, id after the last; 0 for none) and lists
+//! operations.
 //!
 //! # Recovery
 //! Frame `s + 1` is written only after frame `s` was synced. So a bad frame with no good one of a
@@ -22,7 +23,7 @@ use std::sync::Arc;
 
 use quorate_consensus::core::Topic;
 
-use crate::chunk::{read_all, step};
+use crate::chunk::{Span, read_all, step};
 use crate::disk::{Disk, DiskError};
 use crate::error::{Corruption, StoreError};
 use crate::snapshot::KEEP;
@@ -38,11 +39,11 @@ const COMPACT_FRAME: usize = 1 << 20;
 /// Random bytes of a segment that its checksums cover.
 pub(crate) type Salt = [u8; 16];
 
-/// How far the chunk files count: the id after the last entry, 0 for none.
+/// Which entries of the chunk files count.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Heads {
-    pub blocks: u64,
-    pub certificates: u64,
+    pub blocks: Span,
+    pub certificates: Span,
 }
 
 /// One change of the live set.
@@ -239,8 +240,8 @@ impl Live {
 
 fn encode_frame(salt: &Salt, sequence: u64, heads: Heads, ops: &[Op]) -> Vec<u8> {
     let mut frame = vec![0; FRAME_HEADER];
-    frame.extend_from_slice(&heads.blocks.to_le_bytes());
-    frame.extend_from_slice(&heads.certificates.to_le_bytes());
+    frame.extend_from_slice(&heads.blocks.encode());
+    frame.extend_from_slice(&heads.certificates.encode());
     for op in ops {
         op.encode(&mut frame);
     }
@@ -268,13 +269,13 @@ fn parse_frame<'a>(salt: &Salt, bytes: &'a [u8], at: usize) -> Option<(u64, &'a 
     let crc = u32::from_le_bytes(*header[4..].first_chunk()?);
     let sequence = u64::from_le_bytes(*header[8..].first_chunk()?);
     let payload = body.get(..len as usize)?;
-    let good = len >= 16 && frame_checksum(salt, len, sequence, payload) == crc;
+    let good = len >= 32 && frame_checksum(salt, len, sequence, payload) == crc;
     good.then_some((sequence, payload, at + FRAME_HEADER + payload.len()))
 }
 
 fn decode_payload(mut payload: &[u8]) -> Option<(Heads, Vec<Op>)> {
-    let blocks = u64::from_le_bytes(*payload.split_off(..8)?.first_chunk()?);
-    let certificates = u64::from_le_bytes(*payload.split_off(..8)?.first_chunk()?);
+    let blocks = Span::decode(*payload.split_off(..16)?.first_chunk()?);
+    let certificates = Span::decode(*payload.split_off(..16)?.first_chunk()?);
     let mut ops = Vec::new();
     while !payload.is_empty() {
         ops.push(Op::decode(&mut payload)?);

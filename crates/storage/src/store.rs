@@ -32,7 +32,7 @@ use quorate_ledger::ids::BlockId;
 use rand_chacha::ChaCha20Rng;
 use rand_core::Rng;
 
-use crate::chunk::ChunkLog;
+use crate::chunk::{ChunkLog, Span};
 use crate::disk::{Disk, DiskError};
 use crate::error::{OpenError, StoreError};
 use crate::index::{ClosedIndex, Key, Place, TrxIndex, Unsure};
@@ -338,11 +338,16 @@ impl<D: Disk> GroupStore<D> {
             snapshot::write(&mut self.disk, *id, bytes)?;
             plan.ops.push(Op::Snapshot { id: *id });
         }
-        let after = |entries: &[(u64, &[u8])], before| entries.last().map_or(before, |e| e.0 + 1);
+        let after = |span: Span, entries: &[(u64, &[u8])]| match (entries.first(), entries.last()) {
+            (Some((first, _)), Some((last, _))) => {
+                Span { first: span.start().unwrap_or(*first), next: last + 1 }
+            }
+            _ => span,
+        };
         let before = self.journal.live().heads;
         let heads = Heads {
-            blocks: after(&plan.blocks, before.blocks),
-            certificates: after(&plan.certificates, before.certificates),
+            blocks: after(before.blocks, &plan.blocks),
+            certificates: after(before.certificates, &plan.certificates),
         };
         if heads != before || !plan.ops.is_empty() {
             self.journal.append(&mut self.disk, heads, plan.ops)?;
@@ -554,10 +559,7 @@ fn found(
     blocks: &ChunkLog,
     certificates: &ChunkLog,
 ) -> Result<(Live, u64), StoreError> {
-    let heads = Heads {
-        blocks: blocks.head().unwrap_or(0),
-        certificates: certificates.head().unwrap_or(0),
-    };
+    let heads = Heads { blocks: blocks.span(), certificates: certificates.span() };
     let mut live = Live::new(heads);
     let mut next = 1;
     for (name, version) in disk.list(vault::DIR)?.iter().filter_map(|f| vault::parse_name(f)) {
@@ -566,7 +568,7 @@ fn found(
         *newest = version.max(*newest);
         next = next.max(version.saturating_add(1));
     }
-    for id in snapshot::list(disk)?.into_iter().filter(|id| *id < heads.blocks) {
+    for id in snapshot::list(disk)?.into_iter().filter(|id| *id < heads.blocks.next) {
         live.apply(Op::Snapshot { id });
     }
     Ok((live, next))

@@ -191,11 +191,12 @@ fn a_compaction_survives_a_crash_at_each_call() {
         let disk = MemDisk::default();
         let (mut store, _) = open(&disk);
         let mut model = Model::default();
-        let first = [note(Topic::Vote, "a", &"a".repeat(620)), secret("view-1", Some("s"))];
+        let first = [note(Topic::Vote, "a", &"a".repeat(585)), secret("view-1", Some("s"))];
         for records in [&first[..], &first[..1], &[note(Topic::Vote, "b", "b")]] {
             store.append(records).expect("appends");
             model = model.after(records);
         }
+        assert!(disk.files().contains_key("journal_1"), "not yet");
         let last = [note(Topic::Vote, "a", "short"), note(Topic::Vote, "c", "c")];
         disk.fault(n, Fault::Crash);
         let appended = store.append(&last);

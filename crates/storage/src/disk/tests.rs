@@ -1,0 +1,74 @@
+use super::{Disk, DiskError, MAX_HANDLES, RealDisk};
+
+fn disk() -> (tempfile::TempDir, RealDisk) {
+    let dir = tempfile::tempdir().expect("a directory");
+    let disk = RealDisk::open(dir.path().join("a/b")).expect("opens");
+    (dir, disk)
+}
+
+#[test]
+fn reads_end_with_the_file_and_gaps_are_zero() {
+    let (_dir, mut disk) = disk();
+    disk.write("f", 4, b"abc").expect("writes");
+    assert_eq!(disk.read("f", 0, 100), Ok(b"\0\0\0\0abc".to_vec()));
+    assert_eq!(disk.read("f", 5, 1), Ok(b"b".to_vec()));
+    assert_eq!(disk.read("f", 50, usize::MAX), Ok(Vec::new()));
+    assert_eq!(disk.len("f"), Ok(7));
+    disk.truncate("f", 5).expect("cuts");
+    disk.truncate("f", 6).expect("extends");
+    assert_eq!(disk.read("f", 4, 9), Ok(b"a\0".to_vec()));
+    disk.sync("f").expect("syncs");
+    disk.sync_dir("").expect("syncs");
+}
+
+#[test]
+fn what_is_not_there_is_not_found() {
+    let (_dir, mut disk) = disk();
+    let missing = DiskError::NotFound { path: "f".to_owned() };
+    assert_eq!(disk.read("f", 0, 1), Err(missing.clone()));
+    assert_eq!(disk.len("f"), Err(missing.clone()));
+    assert_eq!(disk.truncate("f", 1), Err(missing.clone()));
+    assert_eq!(disk.sync("f"), Err(missing.clone()));
+    assert_eq!(disk.remove("f"), Err(missing.clone()));
+    assert_eq!(disk.rename("f", "g"), Err(missing));
+    assert_eq!(disk.exists("f"), Ok(false));
+    assert!(matches!(disk.list("d"), Err(DiskError::NotFound { .. })));
+}
+
+#[test]
+fn names_follow_renaming_and_removal() {
+    let (dir, mut disk) = disk();
+    disk.create_dir_all("d/e").expect("creates");
+    disk.create_dir_all("d/e").expect("is there");
+    disk.write("one", 0, b"1").expect("writes");
+    disk.write("two", 0, b"2").expect("writes");
+    disk.write("d/three", 0, b"3").expect("writes");
+    assert_eq!(disk.list(""), Ok(vec!["one".to_owned(), "two".to_owned()]));
+    disk.rename("one", "two").expect("renames");
+    assert_eq!(disk.read("two", 0, 9), Ok(b"1".to_vec()));
+    disk.write("one", 0, b"new").expect("writes");
+    assert_eq!(disk.read("two", 0, 9), Ok(b"1".to_vec()));
+    disk.remove("two").expect("removes");
+    assert_eq!(disk.list(""), Ok(vec!["one".to_owned()]));
+    assert_eq!(disk.list("d"), Ok(vec!["three".to_owned()]));
+    assert_eq!(disk.root(), dir.path().join("a/b"));
+}
+
+#[test]
+fn many_files_stay_within_the_limit_of_handles() {
+    let (_dir, mut disk) = disk();
+    for n in 0..MAX_HANDLES + 20 {
+        disk.write(&format!("f{n}"), 0, &n.to_le_bytes()).expect("writes");
+    }
+    for n in 0..MAX_HANDLES + 20 {
+        assert_eq!(disk.read(&format!("f{n}"), 0, 8), Ok(n.to_le_bytes().to_vec()));
+    }
+    assert!(disk.handles.lock().expect("whole").len() <= MAX_HANDLES);
+}
+
+#[test]
+#[should_panic(expected = "out of its root")]
+fn a_path_does_not_leave_the_root() {
+    let (_dir, disk) = disk();
+    let _ = disk.read("../f", 0, 1);
+}
