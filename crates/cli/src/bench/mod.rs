@@ -3,7 +3,7 @@
 mod document;
 mod load;
 mod process_usage;
-mod signed;
+pub mod signed;
 
 use crate::args::BenchCommand;
 use crate::error::Result;

@@ -34,6 +34,7 @@ pub struct Recipe<'a> {
 }
 
 /// Makes posts on two threads.
+#[must_use]
 pub fn posts(recipe: Recipe<'_>, count: usize) -> Vec<Signed> {
     let keys: Vec<MemberKey> =
         (0..recipe.members.max(1)).map(|_| MemberKey::generate(&mut rand::rng())).collect();

@@ -79,6 +79,14 @@ impl Cluster {
     /// # Errors
     /// If the process cannot be started.
     pub fn spawn(&mut self, name: &str, role: Role) -> Result<usize> {
+        self.spawn_wrapped(name, role, &[])
+    }
+
+    /// As [`Cluster::spawn`], run by another program, which must replace itself by the node.
+    ///
+    /// # Errors
+    /// If the process cannot be started.
+    pub fn spawn_wrapped(&mut self, name: &str, role: Role, wrapper: &[String]) -> Result<usize> {
         let bootstrap = self.nodes.iter().find(|n| n.role() == Role::Bootstrap);
         let peers = match bootstrap {
             Some(node) => node.info().listen.iter().take(1).cloned().collect(),
@@ -86,6 +94,7 @@ impl Cluster {
         };
         let spec = NodeSpec {
             binary: self.binary.clone(),
+            wrapper: wrapper.to_vec(),
             name: name.to_owned(),
             role,
             dir: self.workdir.path().join(name),

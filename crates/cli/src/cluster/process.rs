@@ -78,6 +78,8 @@ pub struct ProcessError {
 pub struct NodeSpec {
     /// Program.
     pub binary: PathBuf,
+    /// What runs the program, with its arguments: for example `unshare`. Usually nothing.
+    pub wrapper: Vec<String>,
     /// Its name, for people.
     pub name: String,
     /// What it is for.
@@ -147,7 +149,14 @@ impl NodeProcess {
 
     fn command(&self, log: File) -> Command {
         let spec = &self.spec;
-        let mut command = Command::new(&spec.binary);
+        let mut command = match spec.wrapper.split_first() {
+            Some((wrapper, arguments)) => {
+                let mut command = Command::new(wrapper);
+                command.args(arguments).arg(&spec.binary);
+                command
+            }
+            None => Command::new(&spec.binary),
+        };
         for (name, _) in std::env::vars_os() {
             if name.to_str().is_some_and(|n| n.starts_with("QUORATE_")) {
                 command.env_remove(name);
