@@ -11,8 +11,6 @@
 //! bundle (nonce 0) is made by the owner alone and makes view 0.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
-use std::str::FromStr;
 
 use prost::Message as _;
 use quorate_crypto::hash::{Digest, Hasher, sha256};
@@ -28,10 +26,17 @@ use crate::proto::{
     KeyMaterial,
 };
 use crate::trx::SIGNATURE;
-use crate::view::{MAX_COMMITTEE, MAX_KEY_MATERIAL, Producer, Protocol, View};
+use crate::view::{MAX_KEY_MATERIAL, Producer, Protocol, View};
+
+mod outcome;
+
+pub use outcome::{ChangeError, ChangeResult};
 
 /// Epoch interval of the genesis view, in milliseconds.
 pub const GENESIS_TICK_MS: u64 = 1000;
+/// Most producers a request may list. Responses and dealer logs grow with the square of the
+/// committee and must fit one CONSENSUS trx.
+pub const MAX_PRODUCERS: usize = 50;
 /// Longest dealer log, in bytes.
 pub const MAX_DEALER_LOG: usize = 128 * 1024;
 /// Longest epoch interval or agreement round, in milliseconds: a week.
@@ -40,116 +45,6 @@ pub const MAX_TICK_MS: u64 = 7 * 24 * 3600 * 1000;
 pub const MAX_TICK_COUNT: u64 = 1_000_000;
 /// Largest nonce and first epoch: what a JSON number carries exactly, and far from overflow.
 pub const MAX_NUMBER: u64 = 1 << 53;
-
-/// How a change ended, with the texts of the API.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum ChangeResult {
-    /// All participants agreed; the new view follows.
-    Success,
-    /// A participant's proof was wrong; nothing changes.
-    Failed,
-    /// The agreement rounds were used up; nothing changes.
-    Timeout,
-}
-
-impl ChangeResult {
-    /// The API's text.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Success => "SUCCESS",
-            Self::Failed => "FAILED",
-            Self::Timeout => "TIMEOUT",
-        }
-    }
-}
-
-impl fmt::Display for ChangeResult {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-/// Reads the API's text; the reference's `FAIL` too.
-impl FromStr for ChangeResult {
-    type Err = ChangeError;
-
-    fn from_str(text: &str) -> Result<Self, ChangeError> {
-        match text {
-            "SUCCESS" => Ok(Self::Success),
-            "FAILED" | "FAIL" => Ok(Self::Failed),
-            "TIMEOUT" => Ok(Self::Timeout),
-            _ => Err(ChangeError::Field("result")),
-        }
-    }
-}
-
-impl From<ChangeConsensusResult> for ChangeResult {
-    fn from(result: ChangeConsensusResult) -> Self {
-        match result {
-            ChangeConsensusResult::Success => Self::Success,
-            ChangeConsensusResult::Fail => Self::Failed,
-            ChangeConsensusResult::Timeout => Self::Timeout,
-        }
-    }
-}
-
-impl From<ChangeResult> for ChangeConsensusResult {
-    fn from(result: ChangeResult) -> Self {
-        match result {
-            ChangeResult::Success => Self::Success,
-            ChangeResult::Failed => Self::Fail,
-            ChangeResult::Timeout => Self::Timeout,
-        }
-    }
-}
-
-/// Why a request, response or bundle is refused.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ChangeError {
-    /// A field is missing or has a value it cannot have.
-    #[error("consensus change: wrong {0}")]
-    Field(&'static str),
-    /// It belongs to another group.
-    #[error("consensus change of another group")]
-    Group,
-    /// The request is not the owner's.
-    #[error("consensus change: the request is not by the group's owner")]
-    NotOwner,
-    /// The producer list is empty, too long, or names a producer twice.
-    #[error("consensus change: {0}")]
-    Producers(&'static str),
-    /// The hash of the request or of a response is not its own.
-    #[error("consensus change: the hash of the {0} differs")]
-    Hash(&'static str),
-    /// The signature of the request or of a response is not by its sender.
-    #[error("consensus change: the signature of the {0} is not valid")]
-    Signature(&'static str),
-    /// A response answers another request.
-    #[error("consensus change: {0} answers another request")]
-    OtherRequest(MemberPublicKey),
-    /// A response is by nobody who takes part.
-    #[error("consensus change: {0} does not take part")]
-    NotParticipant(String),
-    /// A participant answered twice.
-    #[error("consensus change: {0} answered twice")]
-    Twice(MemberPublicKey),
-    /// A participant did not answer, though the result is SUCCESS.
-    #[error("consensus change: {0} did not answer")]
-    Unanswered(MemberPublicKey),
-    /// The list of those who answered is not that of the responses.
-    #[error("consensus change: ResponsedProducers does not name the responses")]
-    Responders,
-    /// A producer brings no usable key material, or somebody else brings some.
-    #[error("consensus change: {0} brings wrong key material")]
-    KeyMaterial(MemberPublicKey),
-    /// No joint key comes from the dealer logs.
-    #[error(transparent)]
-    Keygen(#[from] KeygenError),
-    /// The change did not succeed, so it makes no view.
-    #[error("consensus change: the result is {0}")]
-    NoSuccess(ChangeResult),
-}
 
 impl ChangeConsensusReq {
     /// What the owner signs.
@@ -299,8 +194,8 @@ pub fn verify_request(
         return Err(ChangeError::NotOwner);
     }
     let list = &req.producer_pubkey_list;
-    if list.is_empty() || list.len() > MAX_COMMITTEE {
-        return Err(ChangeError::Producers("the list of producers has 1 to 100 keys"));
+    if list.is_empty() || list.len() > MAX_PRODUCERS {
+        return Err(ChangeError::Producers("the list of producers has 1 to 50 keys"));
     }
     let hash = req.digest();
     verify_signature("request", owner, &hash, &req.msg_hash, &req.sender_sign)?;

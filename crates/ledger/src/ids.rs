@@ -52,6 +52,14 @@ counter!(
 #[serde(transparent)]
 pub struct GroupId(pub Uuid);
 
+impl GroupId {
+    /// The version 4 UUID made of these random bytes.
+    #[must_use]
+    pub const fn from_random(bytes: [u8; 16]) -> Self {
+        Self(uuid::Builder::from_random_bytes(bytes).into_uuid())
+    }
+}
+
 impl fmt::Display for GroupId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.0.as_hyphenated())
@@ -72,6 +80,12 @@ impl FromStr for GroupId {
 pub struct TrxId(pub Uuid);
 
 impl TrxId {
+    /// The version 4 UUID made of these random bytes.
+    #[must_use]
+    pub const fn from_random(bytes: [u8; 16]) -> Self {
+        Self(uuid::Builder::from_random_bytes(bytes).into_uuid())
+    }
+
     /// Parses the canonical text; any other spelling of the same UUID is refused, because the text
     /// is what the signature covers.
     #[must_use]

@@ -34,3 +34,6 @@ pub mod seed;
 pub mod state;
 pub mod trx;
 pub mod view;
+
+#[cfg(test)]
+mod test_support;

@@ -238,7 +238,6 @@ impl WriteSet {
 
     /// What the set says about a key: nothing, a delete (`Some(None)`) or a value.
     #[must_use]
-    #[expect(clippy::option_option, reason = "the three answers there are")]
     pub fn get(&self, map: &str, key: &[u8]) -> Option<Option<&Value>> {
         self.maps.get(map)?.get(key).map(Option::as_ref)
     }

@@ -177,6 +177,7 @@ impl Canonical for Trx {
 /// Makes and signs a trx. `data` is the payload, already encrypted; times are nanoseconds since the
 /// Unix epoch, `expires` 0 means never.
 #[must_use]
+#[expect(clippy::too_many_arguments, reason = "what a trx says, each of another type")]
 pub fn build(
     key: &MemberKey,
     group: GroupId,
@@ -199,6 +200,16 @@ pub fn build(
     };
     trx.sender_sign = key.sign(&trx.digest()).0.to_vec();
     trx
+}
+
+/// Signs a trx of the own member again with new times: the same trx to the ledger, which knows it by
+/// its id, so it can be ordered although the first signing has expired.
+#[must_use]
+pub fn renew(key: &MemberKey, trx: &Trx, now_ns: i64, expires: i64) -> Trx {
+    let mut renewed = Trx { time_stamp: now_ns, expired: expires, ..trx.clone() };
+    renewed.sender_pubkey = key.public().to_string();
+    renewed.sender_sign = key.sign(&renewed.digest()).0.to_vec();
+    renewed
 }
 
 /// Checks everything that can be told from the trx alone, cheap things first.

@@ -22,7 +22,8 @@ use crate::proto::ChangeConsensusResultBundle;
 use crate::receipt::{Receipt, ReceiptError};
 use crate::trx::{TrxType, decrypt_payload};
 
-/// Largest committee.
+/// Largest committee of any view; a change request may list no more than
+/// [`change::MAX_PRODUCERS`].
 pub const MAX_COMMITTEE: usize = 100;
 /// Longest public key material, in bytes.
 pub const MAX_KEY_MATERIAL: usize = 64 * 1024;

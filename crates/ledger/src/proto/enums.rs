@@ -59,7 +59,7 @@ impl TrxType {
     }
 }
 
-/// Kind of a [`Package`].
+/// Kind of a [`super::Package`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
 #[repr(i32)]
 pub enum PackageType {
@@ -221,7 +221,7 @@ impl GroupConsenseType {
     }
 }
 
-/// What a [`ChainConfigItem`] sets.
+/// What a [`super::ChainConfigItem`] sets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
 #[repr(i32)]
 pub enum ChainConfigType {
@@ -311,7 +311,7 @@ impl AppConfigType {
     }
 }
 
-/// What a [`MapWrite`] does.
+/// What a [`super::MapWrite`] does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
 #[repr(i32)]
 pub enum MapWriteOp {
