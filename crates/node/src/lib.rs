@@ -5,6 +5,20 @@
 //! | [`config`] | defaults < file < environment < flags |
 //! | [`keystore`] | keys at rest |
 //! | [`p2p`] | streams, gossip, discovery |
+//! | [`verify`] | checks packets on a few threads |
+//! | [`group`] | one thread per group turns its driver |
+//! | [`node`] | starts everything, keeps the groups, stops everything |
+//! | `api` | HTTP |
+//! | [`telemetry`] | logs and metrics |
+//! | `bootstrap` | what differs in a bootstrap node |
+mod api;
+mod bootstrap;
 pub mod config;
+pub mod group;
 pub mod keystore;
+pub mod node;
 pub mod p2p;
+pub mod telemetry;
+pub mod verify;
+
+pub use node::{Node, NodeError, NodeKind};

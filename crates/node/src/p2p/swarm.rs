@@ -192,7 +192,7 @@ fn is_loopback(address: &Multiaddr) -> bool {
 }
 
 /// Splits the trailing `/p2p/<id>` off.
-fn split_peer(address: &Multiaddr) -> (Multiaddr, Option<PeerId>) {
+pub fn split_peer(address: &Multiaddr) -> (Multiaddr, Option<PeerId>) {
     let mut rest = address.clone();
     match rest.pop() {
         Some(Protocol::P2p(peer)) => (rest, Some(peer)),
