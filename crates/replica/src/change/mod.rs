@@ -2,7 +2,8 @@
 //!
 //! *Participants* of a change are the producers its request lists, in that order, and the owner,
 //! last, if it is not among them. `n` is their number, `f = (n - 1) / 3`. The text for people, with
-//! the reasons, is `docs/protocol/consensus-change.md`.
+//! the reasons, is `docs/protocol/consensus-change.md`. Evidence names a participant by its place
+//! in that list, which is not its place in the view in force; the detail names its key.
 //!
 //! | line | rule |
 //! |---|---|
@@ -78,6 +79,7 @@ pub struct ChangeContext<'a> {
 
 /// What a change gives the replica, after its records are durable.
 #[derive(Clone, PartialEq, Debug)]
+#[expect(clippy::large_enum_variant, reason = "a handful in a step, taken apart at once")]
 pub enum ChangeOutput {
     /// Send a message to the node of a member.
     Send {
@@ -136,12 +138,8 @@ impl<G: KeyGeneration> Change<G> {
     ) -> (Self, ChangeStep) {
         let mut turn = Turn { env, ctx, step: Step::new() };
         let (used, found) = notes::sort(notes, secrets);
-        let mut this = Self {
-            rounds: BTreeMap::new(),
-            used,
-            erasures: Vec::new(),
-            complaints: Vec::new(),
-        };
+        let mut this =
+            Self { rounds: BTreeMap::new(), used, erasures: Vec::new(), complaints: Vec::new() };
         for (nonce, found) in &found {
             match Round::restore(&mut turn, found) {
                 Some(round) if round.nonce() == *nonce => {
@@ -154,6 +152,7 @@ impl<G: KeyGeneration> Change<G> {
         }
         notes::erase_strays(secrets, |nonce| this.rounds.contains_key(&nonce), &mut turn.step);
         this.settle_known(&mut turn);
+        this.drop_taken(&turn, secrets);
         let newest = this.rounds.last_key_value().map(|(nonce, _)| *nonce);
         if let Some(newest) = newest {
             this.supersede_before(&mut turn, newest);
@@ -186,6 +185,24 @@ impl<G: KeyGeneration> Change<G> {
             .iter()
             .filter(|(nonce, round)| **nonce <= last.min(newest) && round.settled.is_none())
             .map(|(nonce, _)| *nonce)
+            .collect();
+        for nonce in over {
+            self.drop_round(nonce);
+        }
+    }
+
+    /// Rounds whose keys are in the vault already, or whose view is over: a crash came before the
+    /// erasure.
+    fn drop_taken(&mut self, turn: &Turn<'_, '_>, secrets: &BTreeMap<String, Vec<u8>>) {
+        let settled = self.rounds.values().filter(|round| round.settled.is_some());
+        let over: Vec<u64> = settled
+            .map(Round::nonce)
+            .filter(|nonce| {
+                let (number, current) = proof::view_number(turn.ctx.state, *nonce);
+                number.is_some_and(|number| {
+                    number < current || secrets.contains_key(&format!("view-{number}"))
+                })
+            })
             .collect();
         for nonce in over {
             self.drop_round(nonce);
@@ -378,9 +395,9 @@ impl<G: KeyGeneration> Change<G> {
     /// joint key. `None` for a view this member has no part in, whose result is not final here yet
     /// ([`Change::on_result`] first), or whose keys were taken before.
     ///
-    /// Record them in the same turn: the records of the next call of this module erase what the
-    /// keys are made from. Ask for the current view's keys after a restart too, even if they are in
-    /// the vault: a crash may have come before the erasure.
+    /// Record them in the same turn as the secret `view-<number of the view>`: the records of the
+    /// next call of this module erase what the keys are made from, as does a restart that finds that
+    /// secret.
     pub fn take_keys(&mut self, view: &View) -> Option<(ViewKey, G::Keys)> {
         let nonce = view.nonce;
         let round = self.rounds.get(&nonce)?;

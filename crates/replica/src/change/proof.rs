@@ -12,6 +12,7 @@ use quorate_crypto::threshold::NodeIndex;
 use quorate_crypto::view::ViewPublicKey;
 use quorate_ledger::change::{self, ChangeError, ChangeResult, MAX_DEALER_LOG, VerifiedRequest};
 use quorate_ledger::codec::{Canonical, CodecError, Reader, Writer};
+use quorate_ledger::ids::ViewNumber;
 use quorate_ledger::proto::{
     ChangeConsensusReq, ChangeConsensusResp, ChangeConsensusResultBundle, KeyMaterial,
 };
@@ -204,6 +205,13 @@ pub(super) fn encrypt_key(
 /// The result the ledger has for this nonce, if any.
 pub(super) fn final_result(state: &State, nonce: u64) -> Option<ChangeConsensusResultBundle> {
     executor::proof(state, nonce).map(|proof| proof.bundle)
+}
+
+/// Number of the view that the change with this nonce made, and of the current view.
+pub(super) fn view_number(state: &State, nonce: u64) -> (Option<ViewNumber>, ViewNumber) {
+    let made = executor::views(state).find(|view| view.nonce == nonce).map(|view| view.number);
+    let current = executor::views(state).next_back().map(|view| view.number);
+    (made, current.unwrap_or_default())
 }
 
 /// Whether the ledger has a result for this request id.

@@ -434,21 +434,7 @@ impl<G: Scheme> World<G> {
         let (change, step) = Change::restore(&mut node.env, &ctx, notes, &secrets);
         node.change = Some(change);
         self.trace.push(format!("{} {index} starts", now.0));
-        if self.dispatch(index, step) != Fate::Done {
-            return;
-        }
-        // As a replica does: the keys of the newest view are asked for again, so that what they were
-        // made from is erased even if the crash came between.
-        let known = &self.chain[..self.nodes[index].cursor];
-        let mut views = known.iter().filter_map(|(id, b)| new_view::<G>(&self.descriptor, b, *id));
-        if let Some(view) = views.next_back() {
-            let (again, _) = self.step(index, |change, env, ctx| {
-                let again = change.take_keys(&view);
-                (again, change.wake(env, ctx))
-            });
-            let missing = again.is_some() && !self.nodes[index].views.contains_key(&view.nonce);
-            assert!(!missing, "keys are handed over with the result");
-        }
+        self.dispatch(index, step);
     }
 
     /// The owner starts a change to these members.
@@ -562,7 +548,18 @@ impl<G: Scheme> World<G> {
         let value = nonce.to_be_bytes().to_vec();
         writes.put("quorate.requests", req_id.into_bytes(), value).expect("small");
         node.state.apply(&writes);
+        if let Some(view) = &view {
+            let block = 0_u64.to_be_bytes();
+            let id = trx_id.to_string();
+            let entry = [&block[..], &nonce.to_be_bytes(), id.as_bytes()].concat();
+            let mut writes = WriteSet::new();
+            let number = view.number.0.to_be_bytes().to_vec();
+            writes.put("quorate.views", number, entry).expect("small");
+            node.state.apply(&writes);
+        }
         if let (Some(view), Some((view_key, keys))) = (view, taken) {
+            let name = format!("view-{}", view.number);
+            node.disk.secrets.insert(name, G::encode_keys(&keys));
             node.views.insert(nonce, (view, view_key, keys));
         }
     }
@@ -616,7 +613,8 @@ impl<G: Scheme> World<G> {
                 self.step(index, |change, env, ctx| ((), change.wake(env, ctx)));
             }
             let node = &self.nodes[index];
-            let secrets: Vec<&String> = node.disk.secrets.keys().collect();
+            let secrets = node.disk.secrets.keys().filter(|name| name.starts_with("change-"));
+            let secrets: Vec<&String> = secrets.collect();
             assert!(secrets.is_empty(), "node {index} keeps {secrets:?}");
             let notes: Vec<_> = node.disk.notes().into_iter().map(|(key, _)| key).collect();
             assert!(notes.iter().all(|key| key == b"n"), "node {index} keeps {notes:?}");
