@@ -478,16 +478,11 @@ impl Api {
     }
 }
 
-/// A thing that is not there is an answer, not an error: but a group that is not there is one.
+/// A thing that is not there is an answer, not an error (a group that is not there is one).
 fn known(result: Result<Value, ApiError>) -> Result<Option<Value>, ApiError> {
     match result {
         Ok(value) => Ok(Some(value)),
-        Err(ApiError::Refused { message, .. })
-            if message.to_lowercase().contains("not found")
-                && !message.to_lowercase().contains("group not found") =>
-        {
-            Ok(None)
-        }
+        Err(ApiError::Refused { code, .. }) if code == "not_found" => Ok(None),
         Err(error) => Err(error),
     }
 }
