@@ -179,7 +179,13 @@ impl Open {
 /// What an append changes once it counts.
 #[derive(Debug, Default)]
 #[must_use = "staged entries count only when committed"]
-pub(crate) struct Staged(Vec<Open>);
+pub(crate) struct Staged {
+    chunks: Vec<Open>,
+    /// Files to sync before they may count.
+    pub files: Vec<String>,
+    /// Whether new names are to be synced, too.
+    pub created: bool,
+}
 
 /// The chunks of one kind.
 #[derive(Debug)]
@@ -272,7 +278,7 @@ impl ChunkLog {
         }
     }
 
-    /// Writes and syncs entries (ids consecutive from the head on) behind what counts.
+    /// Writes entries (ids consecutive from the head on) behind what counts. The caller syncs.
     pub fn stage(
         &mut self,
         disk: &mut impl Disk,
@@ -282,21 +288,19 @@ impl ChunkLog {
             return Ok(Staged::default());
         }
         self.suspect = true;
-        let (staged, writes) = self.plan(entries);
-        let mut created = false;
-        for (chunk, (start, bytes)) in staged.iter().zip(&writes) {
+        let (chunks, writes) = self.plan(entries);
+        let mut staged = Staged::default();
+        for (chunk, (start, bytes)) in chunks.iter().zip(&writes) {
             let file = self.name(chunk.first, None);
             if *start == 0 {
                 self.orphans.push(file.clone());
-                created = true;
+                staged.created = true;
             }
             disk.write(&file, *start, bytes)?;
-            disk.sync(&file)?;
+            staged.files.push(file);
         }
-        if created {
-            disk.sync_dir("")?;
-        }
-        Ok(Staged(staged))
+        staged.chunks = chunks;
+        Ok(staged)
     }
 
     /// Which bytes go where: the chunks as they will be, and for each offset and bytes to write.
@@ -331,7 +335,7 @@ impl ChunkLog {
 
     /// Makes staged entries count; the journal's frame that covers them is durable.
     pub fn commit(&mut self, staged: Staged) {
-        for chunk in staged.0 {
+        for chunk in staged.chunks {
             match self.open.iter_mut().find(|o| o.first == chunk.first) {
                 Some(open) => *open = chunk,
                 None => self.open.push(chunk),

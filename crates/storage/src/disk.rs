@@ -93,6 +93,14 @@ pub trait Disk: Send {
     /// [`DiskError::NotFound`] if there is no such file; the disk's.
     fn sync(&mut self, path: &str) -> Result<()>;
 
+    /// [`Disk::sync`] of several files; a disk may do it at the same time.
+    ///
+    /// # Errors
+    /// As [`Disk::sync`]; then nothing is known about any of the files.
+    fn sync_all(&mut self, paths: &[String]) -> Result<()> {
+        paths.iter().try_for_each(|path| self.sync(path))
+    }
+
     /// Makes the names in a directory durable.
     ///
     /// # Errors
@@ -187,6 +195,10 @@ impl RealDisk {
         Ok(file)
     }
 
+    fn flush(&self, path: &str) -> Result<()> {
+        self.handle(path, false)?.sync_data().map_err(|e| DiskError::of(path, &e))
+    }
+
     fn forget(&self, path: &str) {
         self.handles.lock().unwrap_or_else(PoisonError::into_inner).remove(path);
     }
@@ -226,7 +238,22 @@ impl Disk for RealDisk {
     }
 
     fn sync(&mut self, path: &str) -> Result<()> {
-        self.handle(path, false)?.sync_data().map_err(|e| DiskError::of(path, &e))
+        self.flush(path)
+    }
+
+    fn sync_all(&mut self, paths: &[String]) -> Result<()> {
+        let [others @ .., last] = paths else { return Ok(()) };
+        // The kernel merges flushes that are under way together: two take about as long as one.
+        std::thread::scope(|scope| {
+            let disk = &*self;
+            let threads: Vec<_> =
+                others.iter().map(|path| scope.spawn(move || disk.flush(path))).collect();
+            let last = disk.flush(last);
+            threads
+                .into_iter()
+                .map(|thread| thread.join().expect("a sync doesn't panic"))
+                .fold(last, Result::and)
+        })
     }
 
     fn sync_dir(&mut self, dir: &str) -> Result<()> {

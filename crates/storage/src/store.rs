@@ -333,6 +333,10 @@ impl<D: Disk> GroupStore<D> {
         self.scrub()?;
         let blocks = self.blocks.stage(&mut self.disk, &plan.blocks)?;
         let certificates = self.certificates.stage(&mut self.disk, &plan.certificates)?;
+        self.disk.sync_all(&[blocks.files.as_slice(), &certificates.files].concat())?;
+        if blocks.created || certificates.created {
+            self.disk.sync_dir("")?;
+        }
         let dead = self.stage_secrets(&mut plan)?;
         for (id, bytes) in &plan.snapshots {
             snapshot::write(&mut self.disk, *id, bytes)?;

@@ -90,6 +90,13 @@ fn entries_that_no_frame_covers_are_cut() {
             .expect("opens");
         assert_eq!(log.head().unwrap_or(0), head);
         assert_eq!(log.get(&disk, head), Ok(None));
+        // Nothing of them is left behind the end, either.
+        let files = disk.files();
+        let open = files.get(&format!("ledger_{}", (head.max(2) - 2) / 3 * 3 + 1));
+        let last = open.and_then(|bytes| bytes.iter().rposition(|byte| *byte != 0));
+        let entries = (head.max(2) as usize - 2) % 3 + 1;
+        assert!(last.is_none_or(|last| last == 7 + 46 * entries), "{head}: {last:?}");
+        assert_eq!(open.is_some(), head > 0);
     }
     assert_eq!(disk.files().len(), 0);
 }

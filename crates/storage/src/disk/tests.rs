@@ -36,6 +36,23 @@ fn what_is_not_there_is_not_found() {
 }
 
 #[test]
+fn several_files_are_synced_together_or_one_is_missing() {
+    let (_dir, mut disk) = disk();
+    let all: Vec<String> = (0..5).map(|n| format!("f{n}")).collect();
+    for path in &all {
+        disk.write(path, 0, b"x").expect("writes");
+    }
+    for n in 0..=5 {
+        disk.sync_all(&all[..n]).expect("syncs");
+    }
+    for missing in &all {
+        disk.remove(missing).expect("removes");
+        assert_eq!(disk.sync_all(&all), Err(DiskError::NotFound { path: missing.clone() }));
+        disk.write(missing, 0, b"x").expect("writes");
+    }
+}
+
+#[test]
 fn names_follow_renaming_and_removal() {
     let (dir, mut disk) = disk();
     disk.create_dir_all("d/e").expect("creates");

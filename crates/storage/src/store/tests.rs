@@ -176,6 +176,10 @@ fn another_append_may_follow_a_failed_one() {
         }
         let other = [block(2, 1, 5), note(Topic::Group, "g", "other")];
         store.append(&other).expect("appends");
+        let clean = MemDisk::default();
+        let (mut reference, _, _) = busy(&clean);
+        reference.append(&other).expect("appends");
+        assert_eq!(disk.files()["ledger_1"], clean.files()["ledger_1"], "call {n}");
         let model = model.after(&other);
         for seed in 0..8 {
             let mut rng = rng(seed);
