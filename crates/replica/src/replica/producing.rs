@@ -388,7 +388,9 @@ where
         let Some(producing) = &mut self.producing else { return };
         producing.statuses.insert(sender, status.clone());
         let answered = producing.answered.get(&sender);
-        if answered.is_none_or(|at| at.after(STATUS_ANSWER_MS) <= env.now) {
+        // An answer to the own status asks for nothing and must not use up its sender's turn.
+        let asks = status.resend_from.is_some() || status.epoch < own.epoch;
+        if asks && answered.is_none_or(|at| at.after(STATUS_ANSWER_MS) <= env.now) {
             producing.answered.insert(sender, env.now);
             let to = Target::One(sender);
             if status.epoch < own.epoch || status.resend_from.is_some() {
