@@ -27,6 +27,8 @@ pub mod pool;
 pub mod proposal;
 pub mod query;
 mod replica;
+#[cfg(test)]
+mod testing;
 pub mod wire;
 
 pub use replica::{OpenError, Replica};

@@ -87,6 +87,9 @@ pub struct Replica<C: Core> {
     /// When to read again what the journal could not read.
     reread_at: Option<Time>,
     genesis_at: Option<Time>,
+    /// TimeStamp of the last own trx: later ones have later ones, so that a sender's trxs keep their
+    /// order in a block.
+    last_stamp: i64,
     now: Time,
 }
 
@@ -205,6 +208,12 @@ impl<C: Core> Replica<C> {
         }
     }
 
+    /// TimeStamp of the next own trx, nanoseconds.
+    fn stamp(&mut self, now: Time) -> i64 {
+        self.last_stamp = nanoseconds(now).max(self.last_stamp.saturating_add(1));
+        self.last_stamp
+    }
+
     /// Sends the own trxs collected in this turn as gossip bundles.
     fn flush_gossip(&mut self, out: &mut Out) {
         let trxs = std::mem::take(&mut self.gossip);
@@ -315,13 +324,8 @@ where
     /// Everything that time or the inputs of this turn made due.
     fn drive<J: Journal<Error: Display>>(&mut self, env: &mut Env, journal: &J, out: &mut Out) {
         self.fetch_genesis(env.now, out);
-        if self.change_wake.is_some_and(|at| at <= env.now)
-            && let (Some(change), Some(chain)) = (&mut self.change, &self.chain)
-        {
-            self.change_wake = None;
-            let ctx = Self::change_context(&self.config, chain);
-            let step = change.wake(env, &ctx);
-            self.changed(env, step, out);
+        if self.change_wake.is_some_and(|at| at <= env.now) {
+            self.wake_change(env, out);
         }
         if self.reread_at.is_some_and(|at| at <= env.now) {
             self.reread_at = None;
@@ -368,8 +372,7 @@ where
     }
 
     fn resend_trx(&mut self, now: Time, trx: CheckedTrx, out: &mut Out) {
-        let now_ns = nanoseconds(now);
-        if !trx.trx.is_expired(now_ns) {
+        if !trx.trx.is_expired(nanoseconds(now)) {
             self.gossip.push(trx.bytes);
             return;
         }
@@ -380,10 +383,20 @@ where
             self.drop_trx(&id, out);
             return;
         }
-        let renewed = self.sign_again(&trx.trx, now_ns);
+        let stamp = self.stamp(now);
+        let renewed = self.sign_again(&trx.trx, stamp);
         out.record(Self::note_trx(&id, renewed.bytes.clone()));
         self.gossip.push(renewed.bytes.clone());
         self.pool.renew(now.after(crate::limits::RESEND_MS), id, renewed);
+    }
+
+    /// Lets the consensus change do what time, or keys taken from it, made due.
+    fn wake_change(&mut self, env: &mut Env, out: &mut Out) {
+        let (Some(change), Some(chain)) = (&mut self.change, &self.chain) else { return };
+        self.change_wake = None;
+        let ctx = Self::change_context(&self.config, chain);
+        let step = change.wake(env, &ctx);
+        self.changed(env, step, out);
     }
 
     /// Takes over what a consensus change did.

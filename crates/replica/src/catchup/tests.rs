@@ -1,1 +1,94 @@
-//! Tests.
+//! Whom to ask, when, for how much.
+
+use super::*;
+use crate::testing::{START, peer};
+
+const HEAD: BlockId = BlockId(10);
+
+/// Past the first question to somebody.
+fn quiet() -> Catchup {
+    let mut catchup = Catchup::new(START);
+    catchup.progress(START, HEAD);
+    catchup
+}
+
+#[test]
+fn somebody_is_asked_at_first_and_then_from_time_to_time() {
+    let mut catchup = Catchup::new(START);
+    let question = catchup.tick(START, HEAD).expect("at once");
+    assert_eq!(question, Question { to: Address::Somebody, from: BlockId(11), max: FETCH_START });
+    assert_eq!(catchup.tick(START.after(1), HEAD), None, "one at a time");
+    let later = catchup.wake(START);
+    assert_eq!(catchup.tick(later, HEAD), None, "silence is no reason to hurry");
+    let poll = catchup.wake(later);
+    assert_eq!(poll, START.after(POLL_MS));
+    assert!(catchup.tick(poll, HEAD).is_some());
+}
+
+#[test]
+fn the_highest_claim_is_fetched_and_answers_grow_the_batch() {
+    let mut catchup = quiet();
+    catchup.claim(&peer(1), BlockId(20), HEAD);
+    catchup.claim(&peer(2), BlockId(90), HEAD);
+    assert!(catchup.syncing());
+    let question = catchup.tick(START, HEAD).expect("there are claims");
+    assert_eq!(question.to, Address::Peer(peer(2)));
+    catchup.answered(&peer(2), 16, false, BlockId(26));
+    let question = catchup.tick(START, BlockId(26)).expect("there is more");
+    assert_eq!((question.from, question.max), (BlockId(27), 2 * FETCH_START));
+    catchup.answered(&peer(2), 64, false, BlockId(90));
+    assert!(!catchup.syncing());
+    assert_eq!(catchup.tick(START, BlockId(90)), None);
+}
+
+#[test]
+fn silence_wrong_blocks_and_useless_answers_lose_the_claim() {
+    let mut catchup = quiet();
+    for liar in 1..=3 {
+        catchup.claim(&peer(liar), BlockId(1_000 - liar as u64), HEAD);
+    }
+    catchup.claim(&peer(4), BlockId(11), HEAD);
+    assert_eq!(catchup.tick(START, HEAD).expect("asks").to, Address::Peer(peer(1)));
+    let late = catchup.wake(START);
+    assert_eq!(late, START.after(FETCH_TIMEOUT_MS));
+    let next = catchup.tick(late, HEAD).expect("asks the next");
+    assert_eq!((next.to, next.max), (Address::Peer(peer(2)), FETCH_START / 2));
+    catchup.answered(&peer(2), 0, true, HEAD);
+    assert_eq!(catchup.tick(late, HEAD).expect("asks").to, Address::Peer(peer(3)));
+    catchup.answered(&peer(3), 0, false, HEAD);
+    assert_eq!(catchup.tick(late, HEAD).expect("asks").to, Address::Peer(peer(4)));
+    catchup.answered(&peer(4), 1, false, BlockId(11));
+    assert!(!catchup.syncing());
+}
+
+#[test]
+fn a_peer_that_takes_its_claim_back_is_not_waited_for() {
+    let mut catchup = quiet();
+    catchup.claim(&peer(1), BlockId(50), HEAD);
+    catchup.tick(START, HEAD).expect("asks");
+    catchup.claim(&peer(1), HEAD, HEAD);
+    assert!(!catchup.syncing());
+    assert_eq!(catchup.wake(START), START.after(POLL_MS));
+}
+
+#[test]
+fn claims_are_bounded_and_high_ones_stay() {
+    let mut catchup = quiet();
+    for index in 0..MAX_CLAIMS + 50 {
+        catchup.claim(&peer(index), BlockId(100 + index as u64), HEAD);
+    }
+    assert_eq!(catchup.claims.len(), MAX_CLAIMS);
+    catchup.claim(&peer(9_999), BlockId(11), HEAD);
+    assert_eq!(catchup.claims.len(), MAX_CLAIMS, "a low claim pushes out nothing");
+    let highest = peer(MAX_CLAIMS + 49);
+    assert_eq!(catchup.tick(START, HEAD).expect("asks").to, Address::Peer(highest));
+}
+
+#[test]
+fn gossip_of_others_does_not_end_a_fetch() {
+    let mut catchup = quiet();
+    catchup.claim(&peer(1), BlockId(50), HEAD);
+    catchup.tick(START, HEAD).expect("asks");
+    catchup.answered(&peer(2), 1, false, BlockId(11));
+    assert_eq!(catchup.tick(START, BlockId(11)), None, "the answer is still on its way");
+}

@@ -109,9 +109,9 @@ where
     }
 
     /// Encrypts and signs a trx of this node's member.
-    fn sign(&self, env: &mut Env, kind: TrxType, payload: &[u8]) -> Result<Trx, CommandError> {
+    fn sign(&mut self, env: &mut Env, kind: TrxType, payload: &[u8]) -> Result<Trx, CommandError> {
         let data = self.encrypt(env, kind, payload)?;
-        let now = nanoseconds(env.now);
+        let now = self.stamp(env.now);
         let id = TrxId(fresh_uuid(env));
         let expires = now.saturating_add(EXPIRY_NS);
         Ok(trx::build(&self.config.member, self.group(), kind, data, id, now, expires))
@@ -200,6 +200,7 @@ where
         bundle: &ChangeConsensusResultBundle,
         out: &mut Out,
     ) {
+        let now = self.stamp(env.now);
         let Some(chain) = &self.chain else { return };
         let known = bundle
             .req
@@ -211,7 +212,6 @@ where
         let descriptor = &self.config.descriptor;
         let payload = bundle.encode_to_vec();
         let data = trx::encrypt_payload(&descriptor.cipher_key, &mut env.rng, &payload);
-        let now = nanoseconds(env.now);
         let expires = now.saturating_add(EXPIRY_NS);
         let kind = TrxType::Consensus;
         let trx = trx::build(&self.config.member, descriptor.id, kind, data, id, now, expires);

@@ -291,6 +291,8 @@ where
         match keys {
             Some(keys) => {
                 out.record(Self::keep_keys(&view, &keys));
+                // What they were made from is erased with it.
+                self.wake_change(env, out);
                 let epoch = view.start_epoch;
                 for decision in self.open_core(env, keys, epoch, Vec::new(), false, out) {
                     self.decided(decision, out);

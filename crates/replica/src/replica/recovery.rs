@@ -162,6 +162,7 @@ where
             durable: BlockId(0),
             reread_at: None,
             genesis_at: None,
+            last_stamp: 0,
             now: env.now,
         }
     }
@@ -342,6 +343,7 @@ where
                 let taken = self.change.as_mut().and_then(|change| change.take_keys(&view));
                 if let Some(keys) = &taken {
                     out.record(Self::keep_keys(&view, keys));
+                    self.wake_change(env, out);
                 }
                 taken
             }
