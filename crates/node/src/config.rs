@@ -259,10 +259,8 @@ impl NodeConfig {
     }
 
     fn apply_file(&mut self, path: &Path) -> Result<(), ConfigError> {
-        let text = std::fs::read_to_string(path).map_err(|error| ConfigError::Read {
-            path: path.to_owned(),
-            why: error.to_string(),
-        })?;
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| ConfigError::Read { path: path.to_owned(), why: error.to_string() })?;
         let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
             ConfigError::Syntax { path: path.to_owned(), why: error.to_string() }
         })?;
@@ -440,11 +438,9 @@ impl At<'_> {
     /// A list, or a text of items separated by commas.
     fn addresses(&self, value: Value) -> Result<Vec<Multiaddr>, ConfigError> {
         let texts = match value {
-            Value::String(text) => text
-                .split(',')
-                .filter(|item| !item.trim().is_empty())
-                .map(str::to_owned)
-                .collect(),
+            Value::String(text) => {
+                text.split(',').filter(|item| !item.trim().is_empty()).map(str::to_owned).collect()
+            }
             Value::Array(items) => {
                 items.into_iter().map(|item| self.text(item)).collect::<Result<Vec<_>, _>>()?
             }

@@ -189,11 +189,11 @@ impl Group {
     /// [`GroupError`].
     pub fn open(opening: Opening) -> Result<Self, GroupError> {
         let group = opening.descriptor.id;
-        let disk = RealDisk::open(&opening.dir)
-            .map_err(|source| GroupError::Disk { group, source })?;
+        let disk =
+            RealDisk::open(&opening.dir).map_err(|source| GroupError::Disk { group, source })?;
         let options = Options::new(opening.sealing_key, rng(), trx_ids);
-        let (store, recovered) =
-            GroupStore::open(disk, options).map_err(|source| GroupError::Store { group, source })?;
+        let (store, recovered) = GroupStore::open(disk, options)
+            .map_err(|source| GroupError::Store { group, source })?;
         let config = GroupConfig {
             descriptor: opening.descriptor.clone(),
             member: opening.keys.member.clone(),
@@ -424,10 +424,16 @@ impl Host {
         metrics::gauge!("quorate_block", "group" => label()).set(status.head.0 as f64);
         metrics::gauge!("quorate_pool_trxs", "group" => label()).set(status.pool as f64);
         metrics::gauge!("quorate_view", "group" => label()).set(status.view.0 as f64);
-        metrics::gauge!("quorate_stalled", "group" => label())
-            .set(if stalled.is_some() { 1.0 } else { 0.0 });
-        metrics::gauge!("quorate_syncing", "group" => label())
-            .set(if status.syncing { 1.0 } else { 0.0 });
+        metrics::gauge!("quorate_stalled", "group" => label()).set(if stalled.is_some() {
+            1.0
+        } else {
+            0.0
+        });
+        metrics::gauge!("quorate_syncing", "group" => label()).set(if status.syncing {
+            1.0
+        } else {
+            0.0
+        });
         self.live.store(Arc::new(Live { status, stalled }));
     }
 

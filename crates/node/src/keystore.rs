@@ -178,9 +178,8 @@ impl Keystore {
     /// # Errors
     /// [`KeystoreError`].
     pub fn node_key(&self) -> Result<MemberKey, KeystoreError> {
-        let bytes = self.read_or_make(NODE, || {
-            MemberKey::generate(&mut rand::rng()).to_bytes().to_vec()
-        })?;
+        let bytes =
+            self.read_or_make(NODE, || MemberKey::generate(&mut rand::rng()).to_bytes().to_vec())?;
         let array: [u8; 32] = bytes.try_into().map_err(|_| self.damaged(NODE))?;
         MemberKey::from_bytes(&array).ok_or_else(|| self.damaged(NODE))
     }
@@ -256,8 +255,7 @@ impl Keystore {
                 .map_err(|_| KeystoreError::Damaged { path }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let bytes = make();
-                let sealed =
-                    cipher::seal(&self.master, &mut rand::rng(), name.as_bytes(), &bytes);
+                let sealed = cipher::seal(&self.master, &mut rand::rng(), name.as_bytes(), &bytes);
                 write_durably(&self.dir, name, &sealed)?;
                 Ok(bytes)
             }
@@ -300,12 +298,8 @@ fn write_durably(dir: &Path, name: &str, bytes: &[u8]) -> Result<(), KeystoreErr
     let path = dir.join(name);
     let half = dir.join(format!("{name}.new"));
     let write = || -> io::Result<()> {
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&half)?;
+        let mut file =
+            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&half)?;
         file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(&half, &path)?;

@@ -435,12 +435,11 @@ impl Node {
             if !record.joined {
                 continue;
             }
-            let seed = Seed::parse_verified(&record.seed).map_err(|error| {
-                NodeError::Descriptor {
+            let seed =
+                Seed::parse_verified(&record.seed).map_err(|error| NodeError::Descriptor {
                     path: self.inner.files.descriptor(id),
                     why: error.to_string(),
-                }
-            })?;
+                })?;
             self.open_group(seed.group, record.create).await?;
         }
         Ok(())
@@ -528,8 +527,7 @@ async fn open_keystore(config: &NodeConfig) -> Result<Keystore, NodeError> {
     let password = password_of(config)?;
     let dir = config.keystore_dir();
     let factor = config.keystore.work_factor;
-    let open =
-        tokio::task::spawn_blocking(move || Keystore::open(dir, &password, factor)).await;
+    let open = tokio::task::spawn_blocking(move || Keystore::open(dir, &password, factor)).await;
     Ok(open.map_err(|_| NodeError::Stopping)??)
 }
 

@@ -31,10 +31,11 @@ pub enum TelemetryError {
 /// # Errors
 /// [`TelemetryError`].
 pub fn init(log: &LogConfig) -> Result<(), TelemetryError> {
-    let filter = EnvFilter::try_new(&log.level)
-        .map_err(|error| TelemetryError::Level { level: log.level.clone(), why: error.to_string() })?;
-    let builder =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let filter = EnvFilter::try_new(&log.level).map_err(|error| TelemetryError::Level {
+        level: log.level.clone(),
+        why: error.to_string(),
+    })?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let done = if log.json { builder.json().try_init() } else { builder.try_init() };
     done.map_err(|_| TelemetryError::Twice)
 }

@@ -49,9 +49,7 @@ impl Verifier {
         let threads = (0..count)
             .map(|n| {
                 let inner = Arc::clone(&inner);
-                std::thread::Builder::new()
-                    .name(format!("verify-{n}"))
-                    .spawn(move || inner.run())
+                std::thread::Builder::new().name(format!("verify-{n}")).spawn(move || inner.run())
             })
             .collect::<Result<Vec<_>, _>>()?;
         Ok(Self { inner, threads: Mutex::new(threads) })
@@ -125,7 +123,11 @@ impl Inner {
 fn verdict_of(inbound: &Inbound<Message>) -> Verdict {
     match inbound {
         Inbound::Trxs { trxs, refused } if *refused > 0 => {
-            if trxs.is_empty() { Verdict::Malformed } else { Verdict::Ignore }
+            if trxs.is_empty() {
+                Verdict::Malformed
+            } else {
+                Verdict::Ignore
+            }
         }
         _ => Verdict::Good,
     }

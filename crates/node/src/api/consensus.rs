@@ -77,9 +77,10 @@ async fn producers(group: &Group, names: &[String]) -> Result<Vec<MemberPublicKe
     // Two spellings of one key are one producer.
     let keys: Vec<Option<MemberPublicKey>> = names.iter().map(|name| name.parse().ok()).collect();
     let mut seen = BTreeSet::new();
-    let repeated = names.iter().zip(&keys).any(|(name, key)| {
-        !seen.insert(key.map_or_else(|| name.clone(), |key| key.to_string()))
-    });
+    let repeated = names
+        .iter()
+        .zip(&keys)
+        .any(|(name, key)| !seen.insert(key.map_or_else(|| name.clone(), |key| key.to_string())));
     if repeated {
         return Err(ApiError::invalid("producer pubkey should be unique"));
     }

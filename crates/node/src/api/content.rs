@@ -47,9 +47,9 @@ pub fn unexpected(what: &impl std::fmt::Debug) -> ApiError {
 pub fn query(params: &Params) -> Result<Query, ApiError> {
     let start = match params.get("start_trx") {
         None => None,
-        Some(text) => Some(
-            TrxId::from_canonical(text).ok_or_else(|| ApiError::missing("Trx id not found"))?,
-        ),
+        Some(text) => {
+            Some(TrxId::from_canonical(text).ok_or_else(|| ApiError::missing("Trx id not found"))?)
+        }
     };
     Ok(Query::Content {
         num: params.number("num", DEFAULT_NUM)?,

@@ -113,11 +113,7 @@ pub async fn one(State(ctx): State<Context>, Path(gid): Path<String>) -> Answer 
 }
 
 /// `GET /api/v1/group/:gid/seed`
-pub async fn seed(
-    State(ctx): State<Context>,
-    Path(gid): Path<String>,
-    params: Params,
-) -> Answer {
+pub async fn seed(State(ctx): State<Context>, Path(gid): Path<String>, params: Params) -> Answer {
     let group = ctx.group(&gid)?;
     let with_url = params.flag("include_chain_url", true)?;
     Ok(Json(json!({ "seed": ctx.node.seed(&group, with_url)? })))

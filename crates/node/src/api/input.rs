@@ -74,9 +74,7 @@ fn type_name(value: &Value) -> &'static str {
 
 fn wrong_type(expected: &str, value: &Value, field: &str) -> ApiError {
     let got = type_name(value);
-    ApiError::body(format!(
-        "Unmarshal type error: expected={expected}, got={got}, field={field}"
-    ))
+    ApiError::body(format!("Unmarshal type error: expected={expected}, got={got}, field={field}"))
 }
 
 fn required(name: &str) -> ApiError {
@@ -166,8 +164,7 @@ impl Input {
                 && id.0.get_variant() == uuid::Variant::RFC4122
                 && id.to_string() == text
         };
-        id.filter(good)
-            .ok_or_else(|| ApiError::invalid("group_id must be a valid version 4 UUID"))
+        id.filter(good).ok_or_else(|| ApiError::invalid("group_id must be a valid version 4 UUID"))
     }
 
     /// A number that must be there; 0 counts as absent.
@@ -328,7 +325,10 @@ mod tests {
         let message = |error: super::ApiError| format!("{error:?}");
         for (error, sentence) in [
             (input.required_text("gone").err(), "gone is a required field"),
-            (input.sized_text("short", 2, 5).err(), "short must be at least 2 characters in length"),
+            (
+                input.sized_text("short", 2, 5).err(),
+                "short must be at least 2 characters in length",
+            ),
             (
                 input.sized_text("long", 2, 5).err(),
                 "long must be a maximum of 5 characters in length",

@@ -38,9 +38,7 @@ fn trx_id_of(text: &str) -> Result<TrxId, ApiError> {
 }
 
 fn block_id_of(text: &str) -> Result<BlockId, ApiError> {
-    text.parse()
-        .map(BlockId)
-        .map_err(|_| ApiError::invalid("block_id must be a number from 0"))
+    text.parse().map(BlockId).map_err(|_| ApiError::invalid("block_id must be a number from 0"))
 }
 
 async fn find_block(group: &Group, id: BlockId) -> Result<Found, ApiError> {

@@ -25,9 +25,8 @@ pub async fn send(State(ctx): State<Context>, Path(gid): Path<String>, input: In
     let trx_id = input.required_text("trx_id")?;
     let data = bytes("data")?;
     let time = input.required_text("timestamp")?;
-    let time_stamp: i64 = time
-        .parse()
-        .map_err(|_| ApiError::invalid("timestamp is not a number of nanoseconds"))?;
+    let time_stamp: i64 =
+        time.parse().map_err(|_| ApiError::invalid("timestamp is not a number of nanoseconds"))?;
     let trx = Trx {
         trx_id,
         r#type: TrxType::Post as i32,

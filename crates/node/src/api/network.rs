@@ -79,8 +79,7 @@ pub async fn network(State(ctx): State<Context>) -> Answer {
 
 /// `POST /api/v1/network/peers`
 pub async fn add_peers(State(ctx): State<Context>, Raw(body): Raw) -> Answer {
-    let list = texts(&body)
-        .ok_or_else(|| ApiError::body("expected a JSON array of multiaddrs"))?;
+    let list = texts(&body).ok_or_else(|| ApiError::body("expected a JSON array of multiaddrs"))?;
     if list.len() > MAX_ADDRESSES {
         return Err(ApiError::invalid(format!("at most {MAX_ADDRESSES} addresses at a time")));
     }

@@ -3,9 +3,7 @@
 use axum::routing::{MethodRouter, get, post};
 
 use super::access::Access::{self, Chain, Everybody, Group, Local};
-use super::{
-    Context, announce, config, consensus, content, groups, ledger, light, network, watch,
-};
+use super::{Context, announce, config, consensus, content, groups, ledger, light, network, watch};
 use crate::node::NodeKind;
 
 /// A method.

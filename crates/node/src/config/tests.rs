@@ -84,9 +84,12 @@ fn wrong_types_and_values_are_named() {
 
 #[test]
 fn secrets_are_not_shown() {
-    let config =
-        NodeConfig::load(None, env(&[("QUORATE_KEYSTORE_PASSWORD", "hunter2")]), Overrides::default())
-            .expect("good");
+    let config = NodeConfig::load(
+        None,
+        env(&[("QUORATE_KEYSTORE_PASSWORD", "hunter2")]),
+        Overrides::default(),
+    )
+    .expect("good");
     assert_eq!(config.keystore.password.as_ref().map(|p| p.expose()), Some("hunter2"));
     assert!(!format!("{config:?}").contains("hunter2"));
 }

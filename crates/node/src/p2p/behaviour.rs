@@ -71,12 +71,10 @@ impl Behaviour {
         } else {
             None
         };
-        let identify = identify::Config::new(
-            protocol(&settings.name, "id/1").to_string(),
-            key.public(),
-        )
-        .with_agent_version(format!("quorate/{}", env!("CARGO_PKG_VERSION")))
-        .with_push_listen_addr_updates(true);
+        let identify =
+            identify::Config::new(protocol(&settings.name, "id/1").to_string(), key.public())
+                .with_agent_version(format!("quorate/{}", env!("CARGO_PKG_VERSION")))
+                .with_push_listen_addr_updates(true);
         let limits = ConnectionLimits::default()
             .with_max_pending_incoming(Some(64))
             .with_max_pending_outgoing(Some(64))

@@ -67,10 +67,9 @@ impl Budgets {
 
     fn open(&self, peer: PeerId) -> Option<Arc<Semaphore>> {
         let mut peers = self.peers.lock();
-        let entry = peers.entry(peer).or_insert_with(|| PeerBudget {
-            room: Arc::new(Semaphore::new(PEER_KIB)),
-            streams: 0,
-        });
+        let entry = peers
+            .entry(peer)
+            .or_insert_with(|| PeerBudget { room: Arc::new(Semaphore::new(PEER_KIB)), streams: 0 });
         if entry.streams >= MAX_STREAMS {
             return None;
         }

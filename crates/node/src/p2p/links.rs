@@ -23,6 +23,9 @@ use super::swarm::Command;
 const SMALL: usize = 64 * 1024;
 /// Most bytes queued per lane.
 const MAX_QUEUED_BYTES: [usize; 2] = [8 * 1024 * 1024, 32 * 1024 * 1024];
+/// Most bytes queued for a peer that is away: when it comes back it is told where everybody stands,
+/// and old messages would only hold that up.
+const MAX_QUEUED_AWAY: usize = 512 * 1024;
 /// Most frames queued per lane.
 const MAX_QUEUED_FRAMES: usize = 8192;
 /// A batch is closed when it has this many bytes.
@@ -97,11 +100,13 @@ impl Links {
         *link.used.lock() = Instant::now();
         let index = usize::from(frame.len() > SMALL);
         let lane = &link.lanes[index];
+        let away = *link.state.borrow() != State::Up;
+        let limit = if away { MAX_QUEUED_AWAY } else { MAX_QUEUED_BYTES[index] };
         {
             let mut queue = lane.queue.lock();
             queue.bytes += frame.len();
             queue.frames.push_back(frame);
-            while queue.bytes > MAX_QUEUED_BYTES[index] || queue.frames.len() > MAX_QUEUED_FRAMES {
+            while queue.bytes > limit || queue.frames.len() > MAX_QUEUED_FRAMES {
                 let Some(oldest) = queue.frames.pop_front() else { break };
                 queue.bytes -= oldest.len();
                 dropped("queue");
@@ -258,7 +263,8 @@ impl Writer {
     async fn write(&mut self, stream: &mut Option<Stream>, batch: &[u8]) -> Result<(), String> {
         if stream.is_none() {
             let open = self.control.open_stream(self.peer, self.protocol.clone());
-            let opened = timeout(OPEN_TIMEOUT, open).await.map_err(|_| "open: timeout".to_owned())?;
+            let opened =
+                timeout(OPEN_TIMEOUT, open).await.map_err(|_| "open: timeout".to_owned())?;
             *stream = Some(opened.map_err(|error| error.to_string())?);
         }
         let open = stream.as_mut().expect("just opened");

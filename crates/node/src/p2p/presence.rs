@@ -106,8 +106,11 @@ impl Presence {
         if !member.verify(&wire.digest(), &wire.signature) {
             return None;
         }
-        let addresses =
-            wire.addresses.iter().map(|a| Multiaddr::try_from(a.clone()).ok()).collect::<Option<_>>()?;
+        let addresses = wire
+            .addresses
+            .iter()
+            .map(|a| Multiaddr::try_from(a.clone()).ok())
+            .collect::<Option<_>>()?;
         Some(Self {
             group: GroupId(uuid::Uuid::from_slice(&wire.group).ok()?),
             member,

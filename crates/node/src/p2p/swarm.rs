@@ -12,7 +12,9 @@ use libp2p::kad::{GetProvidersOk, QueryResult, RecordKey};
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{ConnectionId, DialError, SwarmEvent};
-use libp2p::{Multiaddr, PeerId, Swarm, SwarmBuilder, gossipsub, identify, kad, mdns, noise, tcp, yamux};
+use libp2p::{
+    Multiaddr, PeerId, Swarm, SwarmBuilder, gossipsub, identify, kad, mdns, noise, tcp, yamux,
+};
 use quorate_crypto::hash::Hasher;
 use quorate_crypto::member::{MemberKey, MemberPublicKey};
 use quorate_ledger::ids::GroupId;
@@ -54,7 +56,11 @@ const PRESENCE_WAIT: Duration = Duration::from_secs(2);
 
 /// What others ask of the swarm.
 pub enum Command {
-    Join { group: GroupId, key: Box<MemberKey>, done: oneshot::Sender<()> },
+    Join {
+        group: GroupId,
+        key: Box<MemberKey>,
+        done: oneshot::Sender<()>,
+    },
     Leave(GroupId),
     Gossip(GroupId, Arc<[u8]>),
     Judge(Source, Verdict),
@@ -63,7 +69,10 @@ pub enum Command {
     Learn(Presence),
     Connect(PeerId),
     LookUp(GroupId, MemberPublicKey),
-    Dial { address: Multiaddr, done: oneshot::Sender<Result<(), NetworkError>> },
+    Dial {
+        address: Multiaddr,
+        done: oneshot::Sender<Result<(), NetworkError>>,
+    },
 }
 
 struct Group {
@@ -105,11 +114,7 @@ pub fn build(key: Keypair, settings: &Settings) -> Result<Swarm<Behaviour>, Netw
     let behaviour = Behaviour::new(&key, settings)?;
     Ok(SwarmBuilder::with_existing_identity(key)
         .with_tokio()
-        .with_tcp(
-            tcp::Config::default().nodelay(true),
-            noise::Config::new,
-            yamux::Config::default,
-        )
+        .with_tcp(tcp::Config::default().nodelay(true), noise::Config::new, yamux::Config::default)
         .map_err(|error| setup(error.to_string()))?
         .with_quic()
         .with_dns()
@@ -524,12 +529,12 @@ impl Task {
         }
     }
 
-    fn learn(&mut self, item: Presence) {
+    fn learn(&mut self, item: Presence) -> Learnt {
         let mut groups = self.shared.groups.write();
-        let Some(member) = groups.get_mut(&item.group) else { return };
+        let Some(member) = groups.get_mut(&item.group) else { return Learnt::Stale };
         let (peer, group) = (item.peer, item.group);
         if peer == *self.swarm.local_peer_id() {
-            return;
+            return Learnt::Stale;
         }
         let addresses = item.addresses.clone();
         let learnt = member.table.learn(item);
@@ -545,6 +550,7 @@ impl Task {
             // Members this node must reach are never refused for the number of connections.
             self.swarm.behaviour_mut().limits.bypass_peer_id(&peer);
         }
+        learnt
     }
 
     fn connect(&mut self, peer: PeerId) {
@@ -664,10 +670,8 @@ impl Task {
         match event {
             BehaviourEvent::Gossip(event) => self.gossip_event(event),
             BehaviourEvent::Kad(kad::Event::OutboundQueryProgressed {
-                result: QueryResult::GetProviders(Ok(GetProvidersOk::FoundProviders {
-                    key,
-                    providers,
-                })),
+                result:
+                    QueryResult::GetProviders(Ok(GetProvidersOk::FoundProviders { key, providers })),
                 ..
             }) => self.found(&key, providers.into_iter().collect()),
             BehaviourEvent::Identify(identify::Event::Received { peer_id, info, .. }) => {
@@ -784,8 +788,12 @@ impl Task {
         match kind {
             Kind::Presence => match Presence::open(payload, now_ms()) {
                 Some(item) if item.group == group => {
-                    self.learn(item);
-                    self.judge(source, Verdict::Good);
+                    // Old items are not passed on, so that nobody can keep them going round.
+                    let verdict = match self.learn(item) {
+                        Learnt::Stale => Verdict::Ignore,
+                        Learnt::New | Learnt::Refreshed => Verdict::Good,
+                    };
+                    self.judge(source, verdict);
                 }
                 _ => self.judge(source, Verdict::Malformed),
             },

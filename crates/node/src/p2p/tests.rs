@@ -54,9 +54,7 @@ fn sink() -> (Sink, mpsc::UnboundedReceiver<Got>) {
 }
 
 async fn connected(receiver: &mut mpsc::UnboundedReceiver<Got>) {
-    let wait = async {
-        while !matches!(receiver.recv().await, Some(Got::Connected)) {}
-    };
+    let wait = async { while !matches!(receiver.recv().await, Some(Got::Connected)) {} };
     timeout(DEADLINE, wait).await.expect("a peer of the group connects");
 }
 
