@@ -51,6 +51,8 @@ struct State {
     next: u64,
     rng: ChaCha8Rng,
     faults: DiskFaults,
+    /// Calls until the power goes; afterwards every call fails.
+    fuse: Option<u64>,
     used: u64,
     counts: BTreeMap<&'static str, u64>,
 }
@@ -115,6 +117,13 @@ impl State {
     }
 
     fn may_fail(&mut self, path: &str) -> Result<()> {
+        if let Some(calls) = &mut self.fuse {
+            if *calls == 0 {
+                let message = "the power is gone".into();
+                return Err(DiskError::Io { path: path.into(), message });
+            }
+            *calls -= 1;
+        }
         if self.faults.write_error > 0.0 && self.rng.random_bool(self.faults.write_error) {
             self.count("disk_write_error");
             return Err(DiskError::Io { path: path.into(), message: "simulated".into() });
@@ -135,6 +144,7 @@ impl FaultyDisk {
             next: 0,
             rng: ChaCha8Rng::seed_from_u64(seed),
             faults: DiskFaults::default(),
+            fuse: None,
             used: 0,
             counts: BTreeMap::new(),
         })))
@@ -147,6 +157,25 @@ impl FaultyDisk {
     /// Sets how it misbehaves from now on.
     pub fn set_faults(&self, faults: DiskFaults) {
         self.state().faults = faults;
+    }
+
+    /// Lets the power go after `calls` more writes and syncs: in the middle of a turn.
+    pub fn light_fuse(&self, calls: u64) {
+        self.state().fuse = Some(calls);
+    }
+
+    /// Takes a lit fuse back, unless the power is gone already.
+    pub fn defuse(&self) {
+        let mut state = self.state();
+        if state.fuse != Some(0) {
+            state.fuse = None;
+        }
+    }
+
+    /// Whether the power is gone.
+    #[must_use]
+    pub fn is_dead(&self) -> bool {
+        self.state().fuse == Some(0)
     }
 
     /// Bytes it holds.
@@ -166,6 +195,7 @@ impl FaultyDisk {
     pub fn crash(&self) {
         let mut guard = self.state();
         let state = &mut *guard;
+        state.fuse = None;
         let mut lost = 0;
         let mut torn = 0;
         for file in state.files.values_mut() {

@@ -24,6 +24,7 @@ use quorate_replica::api::{
 };
 use quorate_replica::driver::{Driver, Turn};
 use quorate_replica::wire::{self, Inbound, VerifyContext};
+use quorate_storage::error::OpenError;
 use quorate_storage::store::GroupStore;
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::{ChaCha8Rng, ChaCha20Rng};
@@ -133,6 +134,7 @@ where
     tickets: u64,
     announced: usize,
     posted: usize,
+    ready: BTreeSet<usize>,
     installed: BTreeSet<usize>,
 }
 
@@ -210,6 +212,7 @@ where
             tickets: 0,
             announced: 0,
             posted: 0,
+            ready: BTreeSet::new(),
             installed: BTreeSet::new(),
         }
     }
@@ -279,8 +282,14 @@ where
         for node in 0..self.nodes.len() {
             self.start(node);
         }
-        let producers = self.plan.producers;
-        for node in 1..producers {
+        let end = self.now + SETUP_MS;
+        let all = self.nodes.len();
+        let ready = self.run_until(end, |world| world.ready.len() == all);
+        if self.violation.is_none() && !ready {
+            self.fail("progress_after_heal", "set-up: the genesis documents did not spread");
+            return;
+        }
+        for node in 1..self.plan.producers {
             self.command(
                 node,
                 Command::Announce {
@@ -290,7 +299,6 @@ where
                 },
             );
         }
-        let end = self.now + SETUP_MS;
         let announced = self.run_until(end, |world| world.announced_everywhere());
         if self.violation.is_none() && !announced {
             self.fail("progress_after_heal", "set-up: the announcements were not ordered");
@@ -349,6 +357,7 @@ where
         self.cuts.clear();
         for node in 0..self.nodes.len() {
             self.nodes[node].disk.set_faults(DiskFaults::default());
+            self.nodes[node].disk.defuse();
             self.nodes[node].paused_until = 0;
             self.nodes[node].slow_until = 0;
             if self.nodes[node].driver.is_none() {
@@ -485,9 +494,11 @@ where
         let opened = crate::store::open(&state.disk, seed);
         let (store, recovered) = match opened {
             Ok(opened) => opened,
-            Err(error) if self.faulty => {
+            Err(OpenError::Disk(_)) if self.faulty || state.disk.is_dead() => {
                 // A failing disk at start: the machine is started again later.
-                let _ = error;
+                if state.disk.is_dead() {
+                    state.disk.crash();
+                }
                 let later = self.now + 500;
                 self.at(later, Happening::Restart { node });
                 return;
@@ -504,22 +515,56 @@ where
                 return;
             }
         };
-        let status = driver.status();
-        state.driver = Some(driver);
-        if status.head < state.head && !state.traitor {
-            let text = format!(
-                "node {node} had block {} final before the crash, {} after it",
-                state.head, status.head
-            );
-            self.fail("durability", text);
+        if state.disk.is_dead() || turn.stalled.is_some() {
+            // Its disk failed while it started: it is started again later.
+            state.disk.crash();
+            let later = self.now + 500;
+            self.at(later, Happening::Restart { node });
+            return;
         }
-        self.nodes[node].head = status.head;
+        state.driver = Some(driver);
+        self.compare_with_before(node, &turn);
         self.dispatch(node, turn);
         for other in 0..self.nodes.len() {
             if other != node {
                 let time = self.now + self.rng.random_range(1..20);
                 self.at(time, Happening::Connect { node, other });
                 self.at(time, Happening::Connect { node: other, other: node });
+            }
+        }
+    }
+
+    /// A restarted node must know at least what it had said is final; what became final in the turn
+    /// that the crash cut off was never said, so it is looked at now.
+    fn compare_with_before(&mut self, node: usize, first: &Turn) {
+        let Some(driver) = &self.nodes[node].driver else { return };
+        let fresh = first
+            .outputs
+            .iter()
+            .filter(|output| matches!(output, Output::Notice(Notice::Committed { .. })))
+            .count() as u64;
+        let before = self.nodes[node].head;
+        let found = BlockId(driver.status().head.0 - fresh);
+        if self.nodes[node].traitor {
+            return;
+        }
+        let unsaid: Vec<_> = (before.0 + 1..=found.0)
+            .map(|id| driver.query(Query::Block(BlockId(id))))
+            .collect();
+        if found < before {
+            let text = format!("node {node} had block {before} final, and {found} after a crash");
+            self.fail("durability", text);
+        }
+        self.nodes[node].head = found;
+        for answer in unsaid {
+            match answer {
+                Ok(Answer::Block(block, certificate, view)) => {
+                    let result = self.ledger.view(&view);
+                    self.check(result);
+                    let result = self.ledger.committed(&block, &certificate);
+                    self.check(result);
+                }
+                other => self.fail("durability", format!("node {node} cannot show {other:?}")),
             }
         }
     }
@@ -550,6 +595,13 @@ where
         let Some(driver) = &mut state.driver else { return };
         state.env.now = state.env.now.max(now);
         let turn = driver.turn(&mut state.env, inputs);
+        if state.disk.is_dead() {
+            // What the turn would have said never left the machine.
+            let after = self.rng.random_range(100..6_000);
+            self.counts.add("power_cut_in_a_turn");
+            self.crash(node, after);
+            return;
+        }
         self.dispatch(node, turn);
     }
 
@@ -631,7 +683,10 @@ where
                     eprintln!("{:>8} node {node} evidence {evidence:?}", self.now - BEGIN);
                 }
             }
-            Notice::EpochEnded(_) | Notice::ChangeEnded { .. } | Notice::Ready => {}
+            Notice::Ready => {
+                self.ready.insert(node);
+            }
+            Notice::EpochEnded(_) | Notice::ChangeEnded { .. } => {}
         }
     }
 
@@ -734,6 +789,11 @@ where
                 return None;
             }
         };
+        if self.plan.trace {
+            let text = format!("{inbound:?}");
+            let text: String = text.chars().take(160).collect();
+            eprintln!("{:>8} node {to} hears {from}: {text}", self.now - BEGIN);
+        }
         Some(Input::Inbound(peer(from), inbound))
     }
 
@@ -781,15 +841,21 @@ where
             self.counts.add("crash_all");
             for node in 0..self.nodes.len() {
                 let after = self.rng.random_range(100..2_000);
-                if self.nodes[node].driver.is_some() {
+                if self.rng.random_bool(0.5) {
+                    let calls = self.rng.random_range(1..12);
+                    self.nodes[node].disk.light_fuse(calls);
+                } else if self.nodes[node].driver.is_some() {
                     self.crash(node, after);
                 }
             }
         }
         if self.chance(faults.crash) {
             let node = self.any();
-            let after = self.rng.random_range(100..6_000);
-            if self.nodes[node].driver.is_some() {
+            if self.rng.random_bool(0.7) {
+                let calls = self.rng.random_range(1..30);
+                self.nodes[node].disk.light_fuse(calls);
+            } else if self.nodes[node].driver.is_some() {
+                let after = self.rng.random_range(100..6_000);
                 self.crash(node, after);
             }
         }
