@@ -60,6 +60,8 @@ pub struct Driver<C: Core, J: Journal> {
     replica: Replica<C>,
     journal: J,
     kept: Option<Kept>,
+    /// Where the group stood after the last turn that is durable.
+    durable: GroupStatus,
     stats: Stats,
 }
 
@@ -79,7 +81,8 @@ where
         journal: J,
     ) -> Result<(Self, Turn), OpenError> {
         let (replica, step) = Replica::open(env, config, recovered, &journal)?;
-        let mut driver = Self { replica, journal, kept: None, stats: Stats::default() };
+        let durable = replica.status();
+        let mut driver = Self { replica, journal, kept: None, durable, stats: Stats::default() };
         let turn = driver.finish(env, step);
         Ok((driver, turn))
     }
@@ -111,13 +114,16 @@ where
     /// # Errors
     /// [`QueryError`].
     pub fn query(&self, query: Query) -> Result<Answer, QueryError> {
+        if matches!(query, Query::Status) {
+            return Ok(Answer::Status(self.status()));
+        }
         self.replica.query(&self.journal, query)
     }
 
-    /// Where the group stands here.
+    /// Where the group stands here, as far as it is durable.
     #[must_use]
     pub fn status(&self) -> GroupStatus {
-        self.replica.status()
+        if self.kept.is_some() { self.durable.clone() } else { self.replica.status() }
     }
 
     /// Counters.
@@ -150,6 +156,7 @@ where
             Ok(released) => {
                 self.stats.writes += u64::from(records > 0);
                 self.stats.records += records;
+                self.durable = self.replica.status();
                 self.release(released)
             }
             Err((error, step)) => {
