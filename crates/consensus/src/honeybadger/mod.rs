@@ -108,8 +108,10 @@
 //!   asker's votes may have been lost here, and its coin may depend on this member's answer.
 //! * **EP-5** On AGAIN: everything said in that epoch.
 //! * **EP-6** On [`Event::Advance`]: the epoch named becomes the one in progress.
-//! * **EP-7** After a restart the epoch in progress is the later of the one the replica names and
-//!   the last one this member voted in.
+//! * **EP-7** After a restart the epoch in progress is the one the replica names: the first whose
+//!   decision it has not made durable. This member may have voted in later ones; it remembers those
+//!   votes until it gets there, and decides again what the replica had not kept. It never goes
+//!   back to an epoch whose notes are removed (EP-3).
 //!
 //! Agreement over the proofs of a consensus change (`proofs.rs`):
 //! * **PRF-1** Every participant broadcasts its proof by RBC-1; ACS-2 applies.
@@ -205,6 +207,8 @@ pub struct HoneyBadger<G: KeyGeneration> {
     /// The epoch in progress and up to [`PAST_EPOCHS`] before it.
     epochs: BTreeMap<Epoch, EpochState<G::Keys>>,
     future: Future,
+    /// EP-7: own votes in epochs that are not in progress yet.
+    remembered: BTreeMap<Epoch, Vec<Vote>>,
     /// Other members that have said anything in the epoch in progress.
     heard: BTreeSet<NodeIndex>,
     /// When an AGAIN of each member was last answered.
@@ -264,8 +268,13 @@ where
         }
         self.future.skip_to(epoch);
         self.heard = self.future.senders(epoch).collect();
+        let later = self.remembered.split_off(&epoch);
+        for passed in std::mem::replace(&mut self.remembered, later).into_keys() {
+            step.record(self.notes(passed).forget());
+        }
+        let votes = self.remembered.remove(&epoch).unwrap_or_default();
         step.trace(Trace::new("EP-3", format!("epoch {epoch} begins")));
-        self.begin(epoch, &[], step);
+        self.begin(epoch, &votes, step);
     }
 
     /// EP-2: works off what was kept for the epoch in progress.
@@ -386,19 +395,20 @@ where
                 Reading::Foreign => {}
             }
         }
-        let voted = remembered.keys().next_back().copied();
-        let epoch = voted.map_or(epoch, |voted| voted.max(epoch));
+        let voted = remembered.keys().next_back().map_or(0, |voted| voted.0);
+        let epoch = epoch.max(Epoch(voted.saturating_sub(PAST_EPOCHS)));
         let oldest = Epoch(epoch.0.saturating_sub(PAST_EPOCHS));
         let mut this = Self {
             place: Arc::new(place),
             epoch,
             epochs: BTreeMap::new(),
             future: Future::default(),
+            remembered: remembered.split_off(&epoch),
             heard: BTreeSet::new(),
             answered: BTreeMap::new(),
             generation: PhantomData,
         };
-        let current = remembered.remove(&epoch).unwrap_or_default();
+        let current = this.remembered.remove(&epoch).unwrap_or_default();
         for (past, votes) in remembered {
             if past < oldest {
                 step.record(this.notes(past).forget());

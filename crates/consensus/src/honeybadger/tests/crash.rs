@@ -7,7 +7,9 @@ use rand::RngExt;
 
 use super::keyed::KeyedGeneration;
 use super::net::Net;
-use crate::core::{Core, Topic};
+use crate::core::{Core, Event, Topic, Verified};
+use crate::honeybadger::message::{EpochMessage, HoneyBadgerMessage};
+use crate::limits::REPEAT_INTERVAL_MS;
 
 type TestNet = Net<KeyedGeneration>;
 
@@ -140,9 +142,10 @@ fn what_one_member_decided_all_decide() {
     assert!(early > 50, "member 0 decided before the others in {early} runs");
 }
 
-/// The replica may name an early epoch when epochs without a block went by: the notes know better.
+/// The replica names the first epoch whose decision it did not keep. A member goes back to it, as
+/// far as its notes reach, and never to an epoch whose notes are gone.
 #[test]
-fn notes_tell_the_epoch() {
+fn a_restart_goes_back_no_further_than_the_notes() {
     let mut net = Net::of(4, 6, 9);
     net.run();
     for me in net.everybody() {
@@ -153,7 +156,8 @@ fn notes_tell_the_epoch() {
     let last = votes.iter().map(|(key, _)| voted(key)).max().unwrap();
     let decisions = std::mem::take(&mut net.member(NodeIndex(2)).decisions);
     net.start(NodeIndex(2));
-    assert_eq!(net.members[2].core.as_ref().unwrap().epoch(), last.max(Epoch(10)));
+    let oldest = Epoch(last.0.saturating_sub(crate::limits::PAST_EPOCHS));
+    assert_eq!(net.members[2].core.as_ref().unwrap().epoch(), oldest.max(Epoch(10)));
     assert!(decisions.len() >= 6);
 }
 
@@ -172,4 +176,41 @@ fn votes_of_an_earlier_view_are_removed() {
     net.start(me);
     assert_eq!(net.members[1].core.as_ref().unwrap().epoch(), Epoch(10));
     assert!(net.members[1].disk.votes(Topic::Vote).is_empty());
+}
+
+/// A member that went past an epoch, restarted and so lost the votes of others in it, asks a member
+/// that is behind to say them again: the laggard's coin may depend on the answer.
+#[test]
+fn laggards_are_asked_back() {
+    let mut net = Net::of(4, 1, 3);
+    net.run();
+    let (past, behind) = (NodeIndex(0), NodeIndex(1));
+    net.crash(past);
+    net.wires.flying.clear();
+    net.start(past);
+    net.wires.flying.clear();
+    let ask = Event::Resend { to: behind, from: Epoch(10) };
+    let asked_back = |net: &TestNet| {
+        net.wires.flying.iter().any(|(from, to, message)| {
+            (*from, *to, &message.body) == (past, behind, &EpochMessage::Again)
+        })
+    };
+    net.act(past, ask.clone());
+    assert!(asked_back(&net));
+    assert!(net.wires.flying.len() > 20, "and it says all it said");
+    net.wires.flying.clear();
+    let again = HoneyBadgerMessage { epoch: Epoch(10), body: EpochMessage::Again };
+    for (wait, answered) in [(0, true), (REPEAT_INTERVAL_MS - 1, false), (1, true)] {
+        net.wires.flying.clear();
+        net.env.now = net.env.now.after(wait);
+        net.act(behind, Event::Receive(past, Verified::assume(again.clone())));
+        assert_eq!(!net.wires.flying.is_empty(), answered, "after {wait} ms");
+        assert!(net.wires.flying.iter().all(|(_, to, _)| *to == past));
+    }
+    for other in [2, 3] {
+        net.act(NodeIndex(other), Event::Receive(past, Verified::assume(again.clone())));
+    }
+    while net.deliver() {}
+    net.act(past, ask);
+    assert!(!asked_back(&net), "nothing is outstanding any more");
 }
