@@ -2,7 +2,7 @@
 //! deterministic transition.
 
 mod commands;
-mod genesis;
+pub(crate) mod genesis;
 mod ordering;
 mod producing;
 mod recovery;

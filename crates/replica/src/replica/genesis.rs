@@ -42,7 +42,7 @@ pub(super) fn genesis_head(view: &View, timestamp: i64) -> Head {
 }
 
 /// Makes the documents of a new group, and the owner's keys of view 0: key generation by one player.
-pub(super) fn create<G: KeyGeneration>(
+pub(crate) fn create<G: KeyGeneration>(
     env: &mut Env,
     config: &GroupConfig,
 ) -> Result<(GenesisDocuments, (ViewKey, G::Keys)), OpenError> {
@@ -66,7 +66,7 @@ pub(super) fn create<G: KeyGeneration>(
     Ok((GenesisDocuments { genesis, announce, bundle }, (view_key, keys)))
 }
 
-fn deal_alone<G: KeyGeneration>(
+pub(crate) fn deal_alone<G: KeyGeneration>(
     context: &[u8],
     key: &ViewKey,
     seed: [u8; 32],

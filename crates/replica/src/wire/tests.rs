@@ -1,1 +1,325 @@
-//! Tests.
+//! Every packet's way through [`verify`], and what it refuses.
+
+use prost::Message as _;
+use quorate_crypto::member::MemberKey;
+use quorate_ledger::block::Block;
+use quorate_ledger::ids::TrxId;
+use quorate_ledger::state::WriteSet;
+use quorate_ledger::trx::TrxType;
+use quorate_ledger::view::{Producer, Protocol};
+use rand_chacha::ChaCha20Rng;
+use rand_core::{Rng as _, SeedableRng as _};
+
+use super::*;
+use crate::block_maker::{Head, build};
+use crate::testing::{config, env, member};
+
+/// A protocol's message: one byte, not 13.
+#[derive(Clone, PartialEq, Debug)]
+struct Word(u8);
+
+impl Message for Word {
+    fn encode(&self) -> Vec<u8> {
+        vec![self.0]
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        match bytes {
+            [13] => None,
+            [byte] => Some(Self(*byte)),
+            _ => None,
+        }
+    }
+}
+
+struct World {
+    context: VerifyContext,
+    keys: Vec<(ViewKey, MemberKey)>,
+}
+
+fn world() -> World {
+    let mut rng = ChaCha20Rng::seed_from_u64(1);
+    let keys: Vec<_> = (0..4).map(|i| (ViewKey::generate(&mut rng), member(i))).collect();
+    let group = config(0).descriptor.id;
+    let producers = keys.iter().map(|(view_key, member)| Producer {
+        member: member.public(),
+        view_key: view_key.public(),
+    });
+    let view = View {
+        group,
+        number: ViewNumber(5),
+        protocol: Protocol::Poa,
+        producers: producers.collect(),
+        key_material: Vec::new(),
+        interval_ms: 500,
+        start_epoch: Epoch(0),
+        parent: (BlockId(0), Digest::default()),
+        req_id: String::new(),
+        nonce: 5,
+        proof_trx_id: String::new(),
+    };
+    World { context: VerifyContext { group, views: vec![Arc::new(view)], known: None }, keys }
+}
+
+impl World {
+    fn group(&self) -> GroupId {
+        self.context.group
+    }
+
+    fn check(&self, packet: &[u8]) -> Result<Inbound<Word>, PacketError> {
+        verify(packet, &self.context)
+    }
+
+    fn frame(&self, sender: u16, payloads: &[(u8, Vec<u8>)]) -> Arc<[u8]> {
+        let payloads: Vec<_> = payloads.iter().collect();
+        let key = &self.keys[usize::from(sender)].0;
+        encode_committee(&self.group(), ViewNumber(5), NodeIndex(sender), key, &payloads)
+    }
+
+    fn opened(&self, packet: &[u8]) -> CommitteeFrame<Word> {
+        match self.check(packet) {
+            Ok(Inbound::Committee(frame)) => frame.into_inner(),
+            other => panic!("no frame: {other:?}"),
+        }
+    }
+
+    fn vote(&self, voter: u16) -> BlockVote {
+        let head = Head {
+            id: BlockId(0),
+            hash: Digest::default(),
+            timestamp: 0,
+            view: ViewNumber(5),
+            epoch: Epoch(0),
+            last_view_change: BlockId(0),
+        };
+        let writes = WriteSet::new();
+        let block: Block =
+            build(self.group(), &head, ViewNumber(5), Epoch(1), 1, Vec::new(), &writes);
+        let (view_key, member) = &self.keys[usize::from(voter)];
+        BlockVote::sign(&block.header, NodeIndex(voter), view_key, member)
+    }
+
+    fn trx(&self, number: u128) -> Trx {
+        let id = TrxId(uuid::Builder::from_random_bytes(number.to_be_bytes()).into_uuid());
+        trx::build(&member(9), self.group(), TrxType::Post, vec![1; 40], id, 1, 0)
+    }
+}
+
+fn status() -> Status {
+    Status { epoch: Epoch(7), head: BlockId(3), hash: Digest([3; 32]), resend_from: Some(Epoch(6)) }
+}
+
+fn samples(world: &World) -> Vec<Arc<[u8]>> {
+    let group = world.group();
+    let payloads = [
+        encode_payload(&CommitteeMessage::Core(Word(1))),
+        encode_payload(&CommitteeMessage::<Word>::Vote(Box::new(world.vote(2)))),
+        encode_payload(&CommitteeMessage::<Word>::Status(status())),
+    ];
+    let message = ChangeMessage::Ask { request: Digest([1; 32]) };
+    let mut maker = env(3, quorate_consensus::core::Time(1));
+    let created = crate::replica::genesis::create::<quorate_crypto::bls::BlsGeneration>(
+        &mut maker,
+        &config(0),
+    );
+    vec![
+        world.frame(2, &payloads),
+        encode_member(&group, &member(1), &member(2).public(), &message),
+        encode_trxs(&group, &[world.trx(1).encode_to_vec().into()]),
+        encode_blocks(&group, &[(Arc::from([1, 2]), Arc::from([3]))]),
+        encode_head(&group, BlockId(5), &Digest([5; 32]), Epoch(6)),
+        encode_fetch_blocks(&group, BlockId(5), 7),
+        encode_fetch_genesis(&group),
+        encode_genesis(&group, &created.expect("makes documents").0),
+    ]
+}
+
+#[test]
+fn every_packet_comes_through_as_it_was_said() {
+    let world = world();
+    let samples = samples(&world);
+    let frame = world.opened(&samples[0]);
+    assert_eq!((frame.view, frame.sender, frame.faults), (ViewNumber(5), NodeIndex(2), vec![]));
+    assert!(matches!(
+        &frame.payloads[..],
+        [CommitteeMessage::Core(Word(1)), CommitteeMessage::Vote(vote), CommitteeMessage::Status(s)]
+            if **vote == world.vote(2) && *s == status()
+    ));
+    let Ok(Inbound::Member(said)) = world.check(&samples[1]) else { panic!("no member frame") };
+    assert_eq!((said.get().from, said.get().to), (member(1).public(), member(2).public()));
+    let Ok(Inbound::Trxs { trxs, refused: 0 }) = world.check(&samples[2]) else { panic!("none") };
+    assert_eq!(trxs[0].get().trx, world.trx(1));
+    assert!(matches!(world.check(&samples[3]), Ok(Inbound::Blocks(blocks)) if blocks.len() == 1));
+    assert!(matches!(
+        world.check(&samples[4]),
+        Ok(Inbound::Head { id: BlockId(5), epoch: Epoch(6), .. })
+    ));
+    assert!(matches!(
+        world.check(&samples[5]),
+        Ok(Inbound::FetchBlocks { from: BlockId(5), max: 7 })
+    ));
+    assert!(matches!(world.check(&samples[6]), Ok(Inbound::FetchGenesis)));
+    assert!(matches!(world.check(&samples[7]), Ok(Inbound::Genesis(_))));
+    for packet in samples {
+        assert_eq!(group_of(&packet), Some(world.group()));
+    }
+}
+
+#[test]
+fn other_networks_versions_groups_and_sizes_are_refused() {
+    let world = world();
+    let good = encode_fetch_genesis(&world.group()).to_vec();
+    let with = |place: usize, byte: u8| {
+        let mut packet = good.clone();
+        packet[place] = byte;
+        world.check(&packet).map(|_| ()).expect_err("refused")
+    };
+    assert_eq!(with(0, b'X'), PacketError::Magic);
+    assert_eq!(with(3, 9), PacketError::Version(9));
+    assert_eq!(with(4, 99), PacketError::Kind(99));
+    assert!(matches!(with(5, 0xff), PacketError::Group(_)));
+    let large = vec![0; MAX_PACKET + 1];
+    assert_eq!(world.check(&large).err(), Some(PacketError::TooLarge(MAX_PACKET + 1)));
+    assert_eq!(world.check(&[]).err(), Some(PacketError::Magic));
+    assert_eq!(group_of(b"QRM"), None);
+    let mut longer = good.clone();
+    longer.push(0);
+    assert!(matches!(world.check(&longer), Err(PacketError::Malformed(CodecError::Trailing(1)))));
+}
+
+#[test]
+fn cut_and_garbled_packets_never_panic() {
+    let world = world();
+    let mut rng = ChaCha20Rng::seed_from_u64(7);
+    for packet in samples(&world) {
+        for end in 0..packet.len().min(400) {
+            assert!(world.check(&packet[..end]).is_err(), "cut at {end}");
+        }
+        for _ in 0..300 {
+            let mut garbled = packet.to_vec();
+            for _ in 0..=rng.next_u32() % 4 {
+                let place = rng.next_u64() as usize % garbled.len();
+                garbled[place] = rng.next_u32() as u8;
+            }
+            let _ = world.check(&garbled);
+        }
+    }
+}
+
+#[test]
+fn frames_are_by_their_sender_in_a_known_view() {
+    let world = world();
+    let payload = encode_payload(&CommitteeMessage::Core(Word(1)));
+    let group = world.group();
+    let sign = |view, sender, key: &ViewKey| {
+        encode_committee(&group, ViewNumber(view), NodeIndex(sender), key, &[&payload])
+    };
+    let key = &world.keys[1].0;
+    assert!(world.check(&sign(5, 1, key)).is_ok());
+    assert_eq!(world.check(&sign(6, 1, key)).err(), Some(PacketError::UnknownView(ViewNumber(6))));
+    let stranger = PacketError::UnknownSender { view: ViewNumber(5), sender: NodeIndex(4) };
+    assert_eq!(world.check(&sign(5, 4, key)).err(), Some(stranger));
+    assert_eq!(
+        world.check(&sign(5, 2, key)).err(),
+        Some(PacketError::Signature("committee")),
+        "in another member's name"
+    );
+    let mut changed = sign(5, 1, key).to_vec();
+    let place = changed.len() - 65;
+    changed[place] ^= 1;
+    assert_eq!(world.check(&changed).err(), Some(PacketError::Signature("committee")));
+}
+
+#[test]
+fn bad_payloads_are_faults_and_the_good_ones_stay() {
+    let world = world();
+    let mut forged = world.vote(2);
+    forged.hash = Digest([9; 32]);
+    let vote = |vote: BlockVote| encode_payload(&CommitteeMessage::<Word>::Vote(Box::new(vote)));
+    let frame = world.opened(&world.frame(
+        2,
+        &[
+            (PAYLOAD_CORE, vec![13]),
+            (PAYLOAD_VOTE, vec![1, 2, 3]),
+            vote(forged),
+            vote(world.vote(1)),
+            (PAYLOAD_STATUS, vec![0; 5]),
+            (77, vec![]),
+            encode_payload(&CommitteeMessage::Core(Word(4))),
+        ],
+    ));
+    assert!(matches!(frame.payloads[..], [CommitteeMessage::Core(Word(4))]));
+    let faults: Vec<_> = frame.faults.iter().map(|(fault, _)| *fault).collect();
+    assert_eq!(
+        faults,
+        [
+            Fault::Malformed,
+            Fault::BadVote,
+            Fault::BadVote,
+            Fault::BadVote,
+            Fault::Malformed,
+            Fault::Malformed
+        ]
+    );
+}
+
+#[test]
+fn frames_have_limits() {
+    let world = world();
+    let many: Vec<_> = (0..=MAX_FRAME_PAYLOADS).map(|_| (PAYLOAD_CORE, vec![1])).collect();
+    assert!(matches!(
+        world.check(&world.frame(1, &many)),
+        Err(PacketError::Malformed(CodecError::TooLong { .. }))
+    ));
+    let trx: Arc<[u8]> = world.trx(1).encode_to_vec().into();
+    let bundle = encode_trxs(&world.group(), &vec![trx; MAX_BUNDLE_TRXS + 1]);
+    assert!(matches!(world.check(&bundle), Err(PacketError::Malformed(_))));
+}
+
+#[test]
+fn bad_trxs_of_a_bundle_are_dropped_and_counted() {
+    let world = world();
+    let mut forged = world.trx(2);
+    forged.time_stamp += 1;
+    let mut foreign = world.trx(3);
+    foreign.group_id = uuid::Uuid::nil().to_string();
+    let mut unknown_field = world.trx(4).encode_to_vec();
+    unknown_field.extend_from_slice(&[0xa0, 0x06, 0x01]);
+    let bundle = encode_trxs(
+        &world.group(),
+        &[
+            world.trx(1).encode_to_vec().into(),
+            forged.encode_to_vec().into(),
+            foreign.encode_to_vec().into(),
+            unknown_field.into(),
+            Arc::from([1, 2, 3]),
+        ],
+    );
+    let Ok(Inbound::Trxs { trxs, refused }) = world.check(&bundle) else { panic!("no bundle") };
+    assert_eq!((trxs.len(), refused), (1, 4));
+}
+
+#[test]
+fn trxs_known_before_are_not_verified_again() {
+    let mut world = world();
+    let mut unsigned = world.trx(1);
+    unsigned.sender_sign = vec![0; 65];
+    let bytes = unsigned.encode_to_vec();
+    let digest = sha256(&bytes);
+    let bundle = encode_trxs(&world.group(), &[bytes.into()]);
+    assert!(matches!(world.check(&bundle), Ok(Inbound::Trxs { refused: 1, .. })));
+    world.context.known = Some(Arc::new(move |known| *known == digest));
+    assert!(matches!(world.check(&bundle), Ok(Inbound::Trxs { refused: 0, .. })));
+}
+
+#[test]
+fn member_frames_are_signed() {
+    let world = world();
+    let message = ChangeMessage::Ask { request: Digest([1; 32]) };
+    let packet = encode_member(&world.group(), &member(1), &member(2).public(), &message);
+    for place in [22, 60, packet.len() - 70, packet.len() - 20] {
+        let mut changed = packet.to_vec();
+        changed[place] ^= 1;
+        assert!(world.check(&changed).is_err(), "byte {place}");
+    }
+}
