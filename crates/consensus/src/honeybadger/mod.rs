@@ -242,16 +242,17 @@ where
         self.absorb(epoch, said, step);
     }
 
-    /// Takes a child's step over. A decision of the epoch in progress begins the next one; there is
-    /// at most one in a step, at its end.
+    /// Takes a child's step over. A decision of the epoch in progress begins the next one. There is
+    /// at most one in a step, at its end, unless votes remembered from before a restart decide the
+    /// next one at once (EP-7).
     fn absorb(&mut self, epoch: Epoch, said: Step<EpochMessage, Decision>, step: &mut OwnStep) {
         let (said, decisions) = said.adopt(|body| HoneyBadgerMessage { epoch, body });
         step.extend(said);
         for decision in decisions {
             // A past epoch may be gone through again after a restart; it is known already.
             if decision.epoch == self.epoch {
-                self.enter(decision.epoch.next(), step);
                 step.output(decision);
+                self.enter(epoch.next(), step);
             }
         }
     }

@@ -214,3 +214,41 @@ fn laggards_are_asked_back() {
     net.act(past, ask);
     assert!(!asked_back(&net), "nothing is outstanding any more");
 }
+
+/// A replica may keep decisions back (behind an uncertified block) and lose them in a crash. The
+/// members go back to them and decide the same again, also if all crash.
+#[test]
+fn lost_decisions_are_made_again() {
+    for (n, seeds) in [(1, 10), (2, 40), (4, 120), (7, 15)] {
+        for seed in 0..seeds {
+            let mut net = Net::of(n, 6, seed);
+            net.epochs = 4;
+            net.run();
+            net.epochs = 6;
+            for me in net.everybody() {
+                net.propose(me);
+            }
+            for _ in 0..net.wires.rng.random_range(0..100 * n) {
+                net.deliver();
+            }
+            let mut before = Vec::new();
+            for me in net.everybody() {
+                net.crash(me);
+                let lost = net.wires.rng.random_range(0..=2);
+                let known = net.members[me.get()].decisions.len();
+                before.push(net.members[me.get()].decisions.clone());
+                net.member(me).decisions.truncate(known - lost);
+            }
+            net.wires.flying.clear();
+            for me in net.everybody() {
+                net.start(me);
+            }
+            net.run();
+            net.check();
+            for (member, before) in net.members.iter().zip(before) {
+                let common = before.len().min(member.decisions.len());
+                assert_eq!(member.decisions[..common], before[..common], "n {n} seed {seed}");
+            }
+        }
+    }
+}
