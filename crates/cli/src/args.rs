@@ -416,6 +416,9 @@ pub struct DevArgs {
     /// Epoch interval after the change, in milliseconds.
     #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u64).range(500..=60_000))]
     pub interval: u64,
+    /// What the nodes log, for example `info` or `quorate_replica=debug`.
+    #[arg(long, value_name = "FILTER", default_value = "info")]
+    pub log: String,
 }
 
 /// `quorate sim`.

@@ -140,9 +140,24 @@ impl Group {
         let started = self.owner().api.change_consensus(&self.id, change).await?;
         let trx_id = text(&started, "trx_id").to_owned();
         let limit = LIMIT + Duration::from_millis(change.agreement_tick * change.agreement_count);
+        let known = self.proofs(self.owner()).await?.len();
         for member in &self.members {
             let what = format!("the consensus change on {}", member.name);
-            until(&what, limit, || async { look(member.api.trx(&self.id, &trx_id).await) }).await?;
+            until(&what, limit, || async {
+                // Either the promised trx is ordered, or there is a result that is no success.
+                match self.proofs(member).await {
+                    Ok(proofs) if ended_badly(proofs.get(known..)) => Look::Done(Ok(None)),
+                    _ => match member.api.trx(&self.id, &trx_id).await {
+                        Ok(Some(trx)) => Look::Done(Ok(Some(trx))),
+                        Ok(None) => Look::NotYet("not ordered".to_owned()),
+                        Err(error) => Look::NotYet(error.to_string()),
+                    },
+                }
+            })
+            .await?
+            .and_then(|trx| {
+                trx.ok_or_else(|| CliError::failed("the agreement ended without success"))
+            })?;
             until(&what, LIMIT, || async {
                 match member.api.consensus(&self.id).await {
                     Ok(now) if now.keys() == change.producers => Look::Done(()),
@@ -154,6 +169,12 @@ impl Group {
         }
         let consensus = self.owner().api.consensus(&self.id).await?;
         Ok(Formed { trx_id, consensus })
+    }
+
+    /// All proofs that a node knows, by nonce.
+    async fn proofs(&self, member: &Member) -> Result<Vec<Value>> {
+        let history = member.api.proof(&self.id, "history").await?;
+        Ok(history["proofs"].as_array().cloned().unwrap_or_default())
     }
 
     /// Waits until a node has all of these trxs in certified blocks.
@@ -255,6 +276,11 @@ pub async fn same_blocks(group: &Group, head: u64) -> Result<BTreeMap<String, u6
         }
     }
     Ok(trxs)
+}
+
+/// Whether the last of new proofs says that a change failed.
+fn ended_badly(new: Option<&[Value]>) -> bool {
+    new.and_then(<[Value]>::last).is_some_and(|last| text(last, "result") != "SUCCESS")
 }
 
 /// What must be equal in a block everywhere: all but who signed it, since any `2f + 1` producers

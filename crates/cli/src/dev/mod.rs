@@ -28,6 +28,7 @@ pub async fn run(args: &DevArgs, format: Format) -> Result<Option<Report>> {
         .map_err(|e| CliError::failed(format!("cannot find my own program: {e}")))?;
     let mut steps = Steps::new(format);
     let mut cluster = Cluster::new(&binary, args.keep.as_deref())?;
+    cluster.set_log(&args.log);
     let mut outcome = Outcome::default();
     let result = tokio::select! {
         result = scenario::run(args, &mut cluster, &mut steps, &mut outcome) => result,
