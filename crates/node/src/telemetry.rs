@@ -3,12 +3,16 @@
 //! Logs go to standard error; standard output belongs to the commands. Metrics are kept in one
 //! recorder per process and served at `GET /metrics`.
 
+use std::io::IsTerminal as _;
 use std::sync::OnceLock;
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
 
 use crate::config::LogConfig;
+
+/// Added to a plain level.
+const QUIET: &str = "libp2p_swarm=warn,libp2p_kad=error,libp2p_gossipsub=error,libp2p_mdns=error";
 
 /// Why logging cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -31,11 +35,20 @@ pub enum TelemetryError {
 /// # Errors
 /// [`TelemetryError`].
 pub fn init(log: &LogConfig) -> Result<(), TelemetryError> {
-    let filter = EnvFilter::try_new(&log.level).map_err(|error| TelemetryError::Level {
+    // A plain level is for this program; what libp2p says of other nodes' doings is noise.
+    let text = if log.level.contains(['=', ',']) {
+        log.level.clone()
+    } else {
+        format!("{},{QUIET}", log.level)
+    };
+    let filter = EnvFilter::try_new(text).map_err(|error| TelemetryError::Level {
         level: log.level.clone(),
         why: error.to_string(),
     })?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
     let done = if log.json { builder.json().try_init() } else { builder.try_init() };
     done.map_err(|_| TelemetryError::Twice)
 }

@@ -180,3 +180,50 @@ async fn a_peer_that_sends_rubbish_is_banned() {
     a.stop().await;
     b.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_member_reaches_every_other_though_all_know_the_bootstrap_node_only() {
+    let bootstrap = start(1, &[]).await;
+    let mut nodes = Vec::new();
+    for n in 2..7 {
+        let node = start(n, &[&bootstrap]).await;
+        let (sink, inbox) = sink();
+        node.join(group(), key(10 + n), sink).await.expect("joined");
+        nodes.push((n, node, inbox));
+    }
+    let members: Vec<u8> = nodes.iter().map(|(n, ..)| *n).collect();
+    for to in 0..nodes.len() {
+        for from in 0..nodes.len() {
+            if from == to {
+                continue;
+            }
+            let network = nodes[from].1.clone();
+            let (sender, member) = (members[from], key(10 + members[to]).public());
+            let inbox = &mut nodes[to].2;
+            let exchange = async {
+                loop {
+                    // The protocols say things again until they are heard.
+                    network.send_to_member(group(), &member, vec![sender].into());
+                    let again = tokio::time::sleep(Duration::from_millis(100));
+                    tokio::pin!(again);
+                    loop {
+                        tokio::select! {
+                            got = inbox.recv() => {
+                                if matches!(&got, Some(Got::Packet(b, _)) if b[..] == [sender]) {
+                                    return;
+                                }
+                            }
+                            () = &mut again => break,
+                        }
+                    }
+                }
+            };
+            let pair = format!("{} to {}", members[from], members[to]);
+            timeout(DEADLINE, exchange).await.unwrap_or_else(|_| panic!("{pair}"));
+        }
+    }
+    for (_, node, _) in nodes {
+        node.stop().await;
+    }
+    bootstrap.stop().await;
+}
