@@ -5,22 +5,39 @@
 //! the reasons, is `docs/protocol/consensus-change.md`. Evidence names a participant by its place
 //! in that list, which is not its place in the view in force; the detail names its key.
 //!
-//! | line | rule |
-//! |---|---|
-//! | CHG-1 | The owner takes the next nonce of its sequence, signs the request, promises a trx id, records all three, and sends REQUEST to every participant. |
-//! | CHG-2 | A participant takes part if the owner signed the request, the request id is unknown and the nonce is above every one it knows. A listed producer draws the seeds of its view key and of its dealer, and keeps them as a secret before anything leaves. |
-//! | CHG-3 | A listed producer sends OFFER (request, view key) to every participant. The first offer of a producer counts, and is recorded. |
-//! | CHG-4 | With the offers of all listed producers, key generation opens; each sends each a DEALING, sealed to the receiver's announced encryption key. |
-//! | CHG-5 | A dealing is checked, kept as a secret, then answered with ACK. |
-//! | CHG-6 | When all have acknowledged, or after half an agreement tick when `n - f` producers have, a producer closes its log for good and signs its response with view key and log. An owner that is not listed responds at once, without them. |
-//! | CHG-7 | A participant with a response reliably broadcasts its proof (request, response) in the attempt in progress. |
-//! | CHG-8 | Attempt 0 begins with the request, another one every agreement tick; an attempt that is left is given up. A participant that learns that the owner or `f + 1` participants are in a later attempt goes there. |
-//! | CHG-9 | All proofs of one attempt, or the end of the last tick, end the change for a participant. The owner checks the proofs: all good is SUCCESS, otherwise FAILED; no attempt in time is TIMEOUT. |
-//! | CHG-10 | After a restart everything goes on where notes and secrets end; what was said is said again, never contradicted. |
-//! | CHG-11 | Who misses something says hello to those not heard yet (the owner REQUEST, a producer OFFER) and ASKs the others, with growing pauses; ASK is answered with everything said to that participant. |
-//! | CHG-12 | A newer request supersedes: the owner's old change has the result FAILED; a participant that has responded keeps its secrets until the ledger has settled the old one. |
-//! | CHG-13 | The owner publishes exactly one result per change as a CONSENSUS trx: SUCCESS under the promised id, anything else under a fresh one; one after the other in nonce order, each when the one before is final. |
-//! | CHG-14 | The ledger decides: a final SUCCESS hands the keys over, every other final result of this or a later nonce erases the secrets. |
+//! * CHG-1: The owner takes the next nonce of its sequence, signs the request, promises a trx
+//!   id, records all three, and sends REQUEST to every participant.
+//! * CHG-2: A participant takes part if the owner signed the request, the request id is unknown
+//!   and the nonce is above every one it knows. A listed producer draws the seeds of its view
+//!   key and of its dealer, and keeps them as a secret before anything leaves.
+//! * CHG-3: A listed producer sends OFFER (request, view key) to every participant. The first
+//!   offer of a producer counts, and is recorded.
+//! * CHG-4: With the offers of all listed producers, key generation opens; each sends each a
+//!   DEALING, sealed to the receiver's announced encryption key.
+//! * CHG-5: A dealing is checked, kept as a secret, then answered with ACK.
+//! * CHG-6: When all have acknowledged, or after half an agreement tick when `n - f` producers
+//!   have, a producer closes its log for good and signs its response with view key and log. An
+//!   owner that is not listed responds at once, without them.
+//! * CHG-7: A participant with a response reliably broadcasts its proof (request, response) in
+//!   the attempt in progress.
+//! * CHG-8: Attempt 0 begins with the request, another one every agreement tick; an attempt that
+//!   is left is given up. A participant that learns that the owner or `f + 1` participants are
+//!   in a later attempt goes there.
+//! * CHG-9: All proofs of one attempt, or the end of the last tick, end the change for a
+//!   participant. The owner checks the proofs: all good is SUCCESS, otherwise FAILED; no attempt
+//!   in time is TIMEOUT.
+//! * CHG-10: After a restart everything goes on where notes and secrets end; what was said is
+//!   said again, never contradicted.
+//! * CHG-11: Who misses something says hello to those not heard yet (the owner REQUEST, a
+//!   producer OFFER) and ASKs the others, with growing pauses; ASK is answered with everything
+//!   said to that participant.
+//! * CHG-12: A newer request supersedes: the owner's old change has the result FAILED; a
+//!   participant that has responded keeps its secrets until the ledger has settled the old one.
+//! * CHG-13: The owner publishes exactly one result per change as a CONSENSUS trx: SUCCESS under
+//!   the promised id, anything else under a fresh one; one after the other in nonce order, each
+//!   when the one before is final.
+//! * CHG-14: The ledger decides: a final SUCCESS hands the keys over, every other final result
+//!   of this or a later nonce erases the secrets.
 
 pub mod limits;
 
@@ -396,8 +413,8 @@ impl<G: KeyGeneration> Change<G> {
     /// ([`Change::on_result`] first), or whose keys were taken before.
     ///
     /// Record them in the same turn as the secret `view-<number of the view>`: the records of the
-    /// next call of this module erase what the keys are made from, as does a restart that finds that
-    /// secret.
+    /// next call of this module erase what the keys are made from, as does a restart that finds
+    /// that secret.
     pub fn take_keys(&mut self, view: &View) -> Option<(ViewKey, G::Keys)> {
         let nonce = view.nonce;
         let round = self.rounds.get(&nonce)?;

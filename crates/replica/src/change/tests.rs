@@ -12,21 +12,21 @@ use quorate_crypto::member::MemberKey;
 use quorate_crypto::view::{ViewKey, ViewPublicKey};
 use quorate_ledger::change::{ChangeParams, ChangeResult, build_request};
 use quorate_ledger::ids::TrxId;
-use quorate_ledger::proto::{ChangeConsensusReq, ChangeConsensusResult};
+use quorate_ledger::proto::{ChangeConsensusReq, ChangeConsensusResp, ChangeConsensusResult};
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng as _;
 
 use self::hashed::Hashed;
 use self::world::{COUNT, Crash, Scheme, TICK, World};
-use super::{ChangeMessage, limits};
+use super::{ChangeMessage, limits, proof};
 use crate::api::CommandError;
 
 fn all(n: usize) -> Vec<usize> {
     (0..n).collect()
 }
 
-/// One change of a group of `size` to `listed`, with all nodes alive; returns the virtual time until
-/// its result was on the ledger, in milliseconds.
+/// One change of a group of `size` to `listed`, with all nodes alive; returns the virtual time
+/// until its result was on the ledger, in milliseconds.
 fn succeeds<G: Scheme>(seed: u64, size: usize, listed: &[usize]) -> u64 {
     let mut world = World::<G>::new(seed, size);
     let began = world.now;
@@ -67,7 +67,7 @@ fn the_real_key_generation_gives_keys_that_work() {
 #[test]
 fn the_list_decides_not_who_was_there() {
     for seed in 0..20 {
-        // The owner is not listed; nobody listed but strangers; an order of its own; a user looks on.
+        // The owner is not listed; nobody but strangers; an order of its own, a user looks on.
         succeeds::<Hashed>(seed, 2, &[1]);
         succeeds::<Hashed>(seed, 5, &[4, 2, 3, 1]);
         succeeds::<Hashed>(seed, 5, &[3, 0, 1]);
@@ -135,6 +135,82 @@ fn a_response_in_a_false_name_fails_the_change() {
         world.nodes[2].false_key = None;
         world.assert_clean();
     }
+}
+
+#[test]
+fn a_proof_that_makes_no_view_fails_the_change() {
+    let mut world = World::<Hashed>::new(1, 5);
+    world.start(&[1, 2, 3, 4]).expect("started");
+    world.run();
+    let (_, bundle) = world.chain[0].clone();
+    let request = bundle.req.expect("a request");
+    let ctx = world.ctx(0);
+    let checked = proof::check_request(&ctx, &request).expect("good");
+    let good: Vec<Vec<u8>> =
+        bundle.resps.iter().map(|response| proof::write(&request, response)).collect();
+    let judge = |proofs: &[Vec<u8>]| proof::judge::<Hashed>(&ctx, &request, &checked, proofs);
+    let responses = judge(&good).expect("all good");
+    assert_eq!(responses, bundle.resps);
+
+    // What participant 1 (index 0) says instead, signed by itself.
+    let signed = |change: &dyn Fn(&mut ChangeConsensusResp)| {
+        let mut response = bundle.resps[0].clone();
+        change(&mut response);
+        let digest = response.digest();
+        response.msg_hash = digest.0.to_vec();
+        response.sender_sign = world.nodes[1].key.sign(&digest).0.to_vec();
+        response
+    };
+    let refused = |response: &ChangeConsensusResp| {
+        let mut proofs = good.clone();
+        proofs[0] = proof::write(&request, response);
+        judge(&proofs).expect_err("refused")
+    };
+    let (why, kept) =
+        refused(&signed(&|r| r.key_material.as_mut().expect("some").dealer_log[0] ^= 1));
+    assert!(why.contains("wrong log of member 0"), "{why}");
+    assert_eq!(kept.len(), 5, "each is good in itself");
+    let (why, _) = refused(&signed(&|r| r.key_material = None));
+    assert!(why.contains("key material"), "{why}");
+    let second = bundle.resps[1].key_material.clone().expect("some").view_key;
+    let (why, _) =
+        refused(&signed(&|r| r.key_material.as_mut().expect("some").view_key = second.clone()));
+    assert!(why.contains("key material"), "{why}");
+    let (why, kept) = refused(&signed(&|r| r.req.as_mut().expect("some").nonce = 2));
+    assert!(why.contains("another request") && kept.len() == 4, "{why}");
+    let (why, _) = refused(&bundle.resps[1]);
+    assert!(why.contains("somebody else"), "{why}");
+    let unsigned = ChangeConsensusResp { sender_sign: vec![0; 65], ..bundle.resps[0].clone() };
+    let (why, _) = refused(&unsigned);
+    assert!(why.contains("signature"), "{why}");
+    let mut garbage = good.clone();
+    garbage[2] = vec![1, 2, 3];
+    assert_eq!(judge(&garbage).expect_err("refused").1.len(), 4);
+}
+
+#[test]
+fn responses_too_large_for_a_block_fail_the_change() {
+    let mut world = World::<Hashed>::new(1, 7);
+    world.start(&all(7)).expect("started");
+    world.run();
+    let (_, bundle) = world.chain[0].clone();
+    let request = bundle.req.expect("a request");
+    let ctx = world.ctx(0);
+    let checked = proof::check_request(&ctx, &request).expect("good");
+    let long = |(index, response): (usize, &ChangeConsensusResp)| {
+        let mut response = response.clone();
+        response.key_material.as_mut().expect("some").dealer_log = vec![0; 120 * 1024];
+        let digest = response.digest();
+        response.msg_hash = digest.0.to_vec();
+        response.sender_sign = world.nodes[index].key.sign(&digest).0.to_vec();
+        proof::write(&request, &response)
+    };
+    let proofs: Vec<Vec<u8>> = bundle.resps.iter().enumerate().map(long).collect();
+    let judged = proof::judge::<Hashed>(&ctx, &request, &checked, &proofs);
+    let (why, responses) = judged.expect_err("refused");
+    assert_eq!(why, "the responses are too large for a block");
+    let failed = proof::bundle(ChangeResult::Failed, &request, responses);
+    assert!((1..7).contains(&failed.resps.len()), "as many as fit");
 }
 
 #[test]

@@ -300,6 +300,19 @@ impl<G: Scheme> World<G> {
         self.nodes[index].key.public()
     }
 
+    /// What a node lends its change.
+    pub fn ctx(&self, index: usize) -> ChangeContext<'_> {
+        let node = &self.nodes[index];
+        ChangeContext {
+            group: self.group,
+            descriptor: &self.descriptor,
+            member: &node.key,
+            encrypt: &node.encrypt,
+            state: &node.state,
+            last_nonce: node.last_nonce,
+        }
+    }
+
     /// One call of a node's change: records durable, then outputs out, unless it crashes in it.
     pub fn step<T>(
         &mut self,
