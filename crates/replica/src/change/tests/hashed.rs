@@ -1,6 +1,6 @@
 //! Key generation by hashes: cheap, without secrecy, but with the rules that matter here. A
-//! dealer's log reveals what players did not acknowledge and is good only with `n - f` acknowledgements; a
-//! player has its share only if each dealing reached it or was revealed.
+//! dealer's log reveals what players did not acknowledge and is good only with `n - f`
+//! acknowledgements; a player has its share only if each dealing reached it or was revealed.
 
 use std::collections::BTreeMap;
 
