@@ -99,22 +99,21 @@ impl Pending {
     }
 }
 
-/// BLK-1: the block of a decision. Nothing in it depends on who builds it.
+/// BLK-1: the block of a decision of `view` on `head`. Nothing in it depends on who builds it.
 #[must_use]
 pub fn build(
-    group: GroupId,
+    view: &View,
     head: &Head,
-    view: ViewNumber,
     epoch: Epoch,
     timestamp: i64,
     trxs: Vec<Trx>,
     writes: &WriteSet,
 ) -> Block {
     let header = BlockHeader {
-        group,
+        group: view.group,
         id: head.id.next(),
         epoch,
-        view,
+        view: view.number,
         previous: head.hash,
         trx_root: trx_tree(&trxs).root(),
         trx_count: u32::try_from(trxs.len()).expect("a block has few trxs"),

@@ -38,12 +38,17 @@ pub type TestDriver = Driver<Core, MemoryJournal>;
 /// Virtual start of all tests.
 pub const START: Time = Time(1_700_000_000_000);
 
+/// Place in the order of writing, and bytes.
+type Note = (u64, Arc<[u8]>);
+/// A packet on its way.
+type Wire = (usize, usize, Arc<[u8]>);
+
 #[derive(Default)]
 struct Disk {
     blocks: Vec<Arc<[u8]>>,
     certificates: Vec<Arc<[u8]>>,
     trxs: BTreeMap<[u8; 16], (BlockId, u32)>,
-    notes: BTreeMap<(Topic, Vec<u8>), (u64, Arc<[u8]>)>,
+    notes: BTreeMap<(Topic, Vec<u8>), Note>,
     order: u64,
     secrets: BTreeMap<String, Vec<u8>>,
     snapshot: Option<(BlockId, Arc<[u8]>)>,
@@ -247,7 +252,7 @@ pub fn peer(index: usize) -> PeerRef {
 pub struct Net {
     pub nodes: Vec<Node>,
     pub now: Time,
-    wires: BTreeMap<(Time, u64), (usize, usize, Arc<[u8]>)>,
+    wires: BTreeMap<(Time, u64), Wire>,
     sequence: u64,
     tickets: u64,
     rng: ChaCha20Rng,

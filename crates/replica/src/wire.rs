@@ -117,6 +117,9 @@ pub struct CheckedTrx {
     pub bytes: Arc<[u8]>,
 }
 
+/// Encodings of a block and of its certificate.
+pub type CertifiedBytes = (Arc<[u8]>, Arc<[u8]>);
+
 /// A packet that [`verify`] let through.
 #[derive(Clone, Debug)]
 pub enum Inbound<M> {
@@ -132,7 +135,7 @@ pub enum Inbound<M> {
         refused: usize,
     },
     /// Blocks with their certificates: encodings, checked where the chain is known.
-    Blocks(Vec<(Arc<[u8]>, Arc<[u8]>)>),
+    Blocks(Vec<CertifiedBytes>),
     /// A peer's claim about its head.
     Head {
         /// Its last certified block.
@@ -482,7 +485,7 @@ pub fn encode_trxs(group: &GroupId, trxs: &[Arc<[u8]>]) -> Arc<[u8]> {
 
 /// Blocks with their certificates.
 #[must_use]
-pub fn encode_blocks(group: &GroupId, blocks: &[(Arc<[u8]>, Arc<[u8]>)]) -> Arc<[u8]> {
+pub fn encode_blocks(group: &GroupId, blocks: &[CertifiedBytes]) -> Arc<[u8]> {
     let mut writer = start(KIND_BLOCKS, group);
     writer.list(blocks, |writer, (block, certificate)| {
         writer.bytes(block);

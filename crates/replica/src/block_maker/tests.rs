@@ -49,9 +49,8 @@ fn head() -> Head {
 }
 
 fn block(committee: &Committee, timestamp: i64) -> Block {
-    let (group, number) = (committee.view.group, committee.view.number);
     let trxs = vec![Trx { trx_id: "x".to_owned(), ..Trx::default() }];
-    build(group, &head(), number, Epoch(100), timestamp, trxs, &WriteSet::new())
+    build(&committee.view, &head(), Epoch(100), timestamp, trxs, &WriteSet::new())
 }
 
 fn vote(committee: &Committee, block: &Block, voter: u16) -> BlockVote {

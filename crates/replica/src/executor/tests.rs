@@ -138,8 +138,7 @@ impl World {
         };
         let (time, trxs) = (planned.timestamp, planned.trxs.clone());
         let epoch = quorate_ledger::ids::Epoch(4);
-        let (group, view) = (self.descriptor().id, self.view.number);
-        build(group, &head, view, epoch, time, trxs, &planned.writes)
+        build(&self.view, &head, epoch, time, trxs, &planned.writes)
     }
 
     /// Orders trxs alone and applies them.
@@ -576,8 +575,9 @@ fn of_two_signings_of_one_trx_the_older_stays() {
     let mut new = old.clone();
     new.time_stamp += 1;
     sign_again(&key, &mut new);
-    for batches in [[&[old.clone()][..], &[new.clone()]], [&[new.clone()], &[old.clone()]]] {
-        assert_eq!(world.plan(&batches).trxs, [old.clone()]);
+    let (old, new) = ([old], [new]);
+    for batches in [[&old[..], &new], [&new, &old]] {
+        assert_eq!(world.plan(&batches).trxs, old);
     }
 }
 

@@ -15,6 +15,7 @@ use quorate_ledger::ids::{TrxId, ViewNumber};
 use quorate_ledger::proto::{ChangeConsensusResultBundle, TrxType};
 use quorate_ledger::view::View;
 
+use super::producing::Memory;
 use super::{Chain, Out, Replica};
 use crate::api::{Address, Notice, Output};
 use crate::block_maker::{self, Head, Pending};
@@ -85,9 +86,8 @@ where
         }
         let chain = self.chain.as_ref().expect("a producer has a chain");
         let Planned { trxs, writes, timestamp, next_view, .. } = planned;
-        let (group, view) = (self.group(), chain.view().number);
-        let block =
-            block_maker::build(group, &chain.head, view, decision.epoch, timestamp, trxs, &writes);
+        let (view, epoch) = (chain.view(), decision.epoch);
+        let block = block_maker::build(view, &chain.head, epoch, timestamp, trxs, &writes);
         let pending = Pending::new(block, writes, next_view);
         let text = format!("block {} of epoch {}", pending.id(), decision.epoch);
         out.trace(Trace::new("BLK-1", text));
@@ -153,28 +153,24 @@ where
                 let detail = format!("a vote for another block {id}");
                 out.accuse(Evidence::new(voter, Fault::BadVote, detail));
             }
-            self.certified(env, journal, pending, certificate, true, out);
+            self.spread(&pending, &certificate, out);
+            self.certified(env, journal, pending, certificate, out);
         }
     }
 
-    /// A recorded block has its certificate: it is final. `own`: certified by votes this member
-    /// collected, so that it helps to spread it.
+    /// A recorded block has its certificate: it is final.
     pub(super) fn certified<J: Journal<Error: Display>>(
         &mut self,
         env: &mut Env,
         journal: &J,
         pending: Pending,
         certificate: Certificate,
-        own: bool,
         out: &mut Out,
     ) {
         let certificate = Arc::new(certificate);
-        let bytes: Arc<[u8]> = certificate.to_bytes().into();
-        out.record(Record::Certificate { id: pending.id(), bytes: bytes.clone() });
+        let bytes = certificate.to_bytes().into();
+        out.record(Record::Certificate { id: pending.id(), bytes });
         out.trace(Trace::new("BLK-4", format!("block {} is certified", pending.id())));
-        if own {
-            self.spread(&pending, bytes, out);
-        }
         let Pending { block, hash, writes, next_view } = pending;
         let chain = self.chain.as_mut().expect("a certified block follows a chain");
         chain.state.apply(&writes);
@@ -207,13 +203,14 @@ where
     }
 
     /// Two producers of each block spread it to everybody else; others answer those who ask.
-    fn spread(&self, pending: &Pending, certificate: Arc<[u8]>, out: &mut Out) {
+    fn spread(&self, pending: &Pending, certificate: &Certificate, out: &mut Out) {
         let Some(producing) = &self.producing else { return };
         let n = producing.committee.size() as u64;
         let me = u64::from(producing.me.0);
         let id = pending.id().0;
         if me == id % n || me == (id + 1) % n {
-            let packet = wire::encode_blocks(&self.group(), &[(pending.bytes(), certificate)]);
+            let pair = (pending.bytes(), certificate.to_bytes().into());
+            let packet = wire::encode_blocks(&self.group(), &[pair]);
             out.output(Output::Send { to: Address::Everybody, packet });
         }
     }
@@ -294,7 +291,7 @@ where
                 // What they were made from is erased with it.
                 self.wake_change(env, out);
                 let epoch = view.start_epoch;
-                for decision in self.open_core(env, keys, epoch, Vec::new(), false, out) {
+                for decision in self.open_core(env, keys, Memory::fresh(epoch), out) {
                     self.decided(decision, out);
                 }
             }

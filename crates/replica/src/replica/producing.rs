@@ -39,6 +39,23 @@ use crate::wire::{self, CommitteeFrame, CommitteeMessage, Status};
 
 type Keys<C> = <<C as Core>::Generation as KeyGeneration>::Keys;
 
+/// What a producer remembers of its view.
+pub(super) struct Memory {
+    /// First epoch to take part in.
+    pub(super) epoch: Epoch,
+    /// What it said before, in order.
+    pub(super) votes: Vec<(Vec<u8>, Arc<[u8]>)>,
+    /// It may have said more than it remembers (AMN-1).
+    pub(super) lost: bool,
+}
+
+impl Memory {
+    /// Nothing said yet.
+    pub(super) const fn fresh(epoch: Epoch) -> Self {
+        Self { epoch, votes: Vec::new(), lost: false }
+    }
+}
+
 /// What a member is while it is a producer of the view in force.
 pub(super) struct Producing<C: Core> {
     /// `None` while AMN-1 holds it back.
@@ -197,15 +214,12 @@ impl<C: Core> Replica<C>
 where
     Keys<C>: Threshold,
 {
-    /// Becomes a producer of the view in force, with these keys. `votes` are what it said in this
-    /// view before. `amnesia`: AMN-1.
+    /// Becomes a producer of the view in force, with these keys.
     pub(super) fn open_core(
         &mut self,
         env: &mut Env,
         keys: (ViewKey, Keys<C>),
-        epoch: Epoch,
-        votes: Vec<(Vec<u8>, Arc<[u8]>)>,
-        amnesia: bool,
+        memory: Memory,
         out: &mut Out,
     ) -> Vec<Decision> {
         let Some(chain) = &self.chain else { return Vec::new() };
@@ -230,23 +244,18 @@ where
         };
         producing.progress(env.now);
         self.producing = Some(producing);
-        let held = amnesia && committee.size() > 1;
-        let decisions = if held { Vec::new() } else { self.start_core(env, epoch, votes, out) };
+        let held = memory.lost && committee.size() > 1;
+        let decisions = if held { Vec::new() } else { self.start_core(env, memory, out) };
         self.broadcast_status(out);
         decisions
     }
 
-    fn start_core(
-        &mut self,
-        env: &mut Env,
-        epoch: Epoch,
-        votes: Vec<(Vec<u8>, Arc<[u8]>)>,
-        out: &mut Out,
-    ) -> Vec<Decision> {
+    fn start_core(&mut self, env: &mut Env, memory: Memory, out: &mut Out) -> Vec<Decision> {
         let Some(producing) = &mut self.producing else { return Vec::new() };
         let Some(keys) = producing.waiting.take() else { return Vec::new() };
-        let setup =
-            Setup { view: Arc::clone(&producing.view), me: producing.me, keys, epoch, votes };
+        let Memory { epoch, votes, .. } = memory;
+        let view = Arc::clone(&producing.view);
+        let setup = Setup { view, me: producing.me, keys, epoch, votes };
         let (core, step) = C::open(env, setup);
         producing.core = Some(core);
         self.absorb(step, out)
@@ -432,7 +441,7 @@ where
             self.next_epoch = epoch;
         }
         out.trace(Trace::new("AMN-1", format!("begins with epoch {epoch}")));
-        for decision in self.start_core(env, epoch, Vec::new(), out) {
+        for decision in self.start_core(env, Memory::fresh(epoch), out) {
             self.decided(decision, out);
         }
         self.work_off(env, journal, out);

@@ -21,6 +21,7 @@ use quorate_ledger::state::State;
 use quorate_ledger::view::View;
 
 use super::ordering::view_secret;
+use super::producing::Memory;
 use super::{Chain, EPOCH_NOTE, GENESIS_NOTE, Out, Replica, genesis};
 use crate::api::{GroupConfig, Notice, Output};
 use crate::block_maker::{Head, Pending, Votes};
@@ -53,9 +54,11 @@ fn damaged(what: impl Into<String>) -> OpenError {
     OpenError::Damaged(what.into())
 }
 
-/// The notes by topic.
+/// What was recovered beside the ledger, by whose it is.
 #[derive(Default)]
 struct Sorted {
+    secrets: BTreeMap<String, Vec<u8>>,
+    amnesia: bool,
     votes: Notes,
     pool: Notes,
     change: Notes,
@@ -103,9 +106,9 @@ where
         journal: &J,
     ) -> Result<(Self, Out), OpenError> {
         let mut out = Step::new();
-        let Recovered { snapshot, last_block, last_certificate, notes, mut secrets, amnesia } =
+        let Recovered { snapshot, last_block, last_certificate, notes, secrets, amnesia } =
             recovered;
-        let sorted = Sorted::new(notes);
+        let mut sorted = Sorted { secrets, amnesia, ..Sorted::new(notes) };
         let mut created = None;
         let documents = match &sorted.genesis {
             Some(bytes) => Some(
@@ -137,9 +140,9 @@ where
             let chain = this.chain.as_ref().expect("just set");
             out.record(genesis::note(&chain.documents));
             out.record(Self::keep_keys(chain.view(), &keys));
-            secrets.insert(view_secret(chain.view().number), Self::encode_secret(&keys));
+            sorted.secrets.insert(view_secret(chain.view().number), Self::encode_secret(&keys));
         }
-        this.resume(env, journal, sorted, &secrets, amnesia, &mut out)?;
+        this.resume(env, journal, sorted, &mut out)?;
         Ok((this, out))
     }
 
@@ -315,8 +318,6 @@ where
         env: &mut Env,
         journal: &J,
         sorted: Sorted,
-        secrets: &BTreeMap<String, Vec<u8>>,
-        amnesia: bool,
         out: &mut Out,
     ) -> Result<(), OpenError> {
         let chain = self.chain.as_ref().expect("called with a chain");
@@ -332,12 +333,12 @@ where
         self.restore_pool(env, journal, sorted.pool, out)?;
         let chain = self.chain.as_ref().expect("called with a chain");
         let ctx = Self::change_context(&self.config, chain);
-        let (change, step) = Change::restore(env, &ctx, sorted.change, secrets);
+        let (change, step) = Change::restore(env, &ctx, sorted.change, &sorted.secrets);
         self.change = Some(change);
         self.changed(env, step, out);
         self.drop_impossible_results(out);
         let epoch = Self::reopen_epoch(self.next_epoch, noted.1);
-        let keys = match secrets.get(&view_secret(view.number)) {
+        let keys = match sorted.secrets.get(&view_secret(view.number)) {
             Some(bytes) => Self::decode_secret(bytes),
             None => {
                 let taken = self.change.as_mut().and_then(|change| change.take_keys(&view));
@@ -350,8 +351,8 @@ where
         };
         match keys {
             Some(keys) => {
-                let votes = sorted.votes;
-                for decision in self.open_core(env, keys, epoch, votes, amnesia, out) {
+                let memory = Memory { epoch, votes: sorted.votes, lost: sorted.amnesia };
+                for decision in self.open_core(env, keys, memory, out) {
                     self.decided(decision, out);
                 }
                 self.vote_for_pending(env, journal, out);

@@ -1,7 +1,6 @@
 //! Certified blocks of others: checked, applied, served (CUP-4 to CUP-6).
 
 use std::fmt::Display;
-use std::sync::Arc;
 
 use quorate_consensus::core::{Core, Env, Journal};
 use quorate_consensus::evidence::{Evidence, Fault};
@@ -18,10 +17,7 @@ use crate::api::{Address, PeerRef};
 use crate::block_maker::{self, Pending};
 use crate::executor::{self, Ledger};
 use crate::limits::{FETCH_BYTES, MAX_FETCH_BLOCKS};
-use crate::wire;
-
-/// Encoded block and certificate.
-type Pair = (Arc<[u8]>, Arc<[u8]>);
+use crate::wire::{self, CertifiedBytes};
 
 /// What became of one block of a peer.
 enum Taken {
@@ -47,7 +43,7 @@ where
         env: &mut Env,
         journal: &J,
         peer: &PeerRef,
-        blocks: &[Pair],
+        blocks: &[CertifiedBytes],
         out: &mut Out,
     ) {
         let (mut applied, mut wrong) = (0, false);
@@ -80,7 +76,7 @@ where
         &mut self,
         env: &mut Env,
         journal: &J,
-        (block, certificate): &Pair,
+        (block, certificate): &CertifiedBytes,
         out: &mut Out,
     ) -> Taken {
         let Some(chain) = &self.chain else { return Taken::Known };
@@ -109,7 +105,7 @@ where
         }
         if let Some(pending) = self.pending.take() {
             if pending.hash == certificate.hash {
-                self.certified(env, journal, pending, certificate, false, out);
+                self.certified(env, journal, pending, certificate, out);
                 return Taken::Applied;
             }
             let why = conflict(&pending, &certificate, out);
@@ -136,7 +132,7 @@ where
             Ok(Ok(replayed)) => {
                 let pending = Pending::new(block, replayed.writes, replayed.next_view);
                 self.record_block(&pending, out);
-                self.certified(env, journal, pending, certificate, false, out);
+                self.certified(env, journal, pending, certificate, out);
                 Taken::Applied
             }
         }
@@ -155,7 +151,7 @@ where
         let theirs = BlockId(from.0.saturating_sub(1));
         self.catchup.claim(peer, theirs, chain.head.id);
         let limit = (max as usize).min(MAX_FETCH_BLOCKS);
-        let mut blocks: Vec<Pair> = Vec::new();
+        let mut blocks: Vec<CertifiedBytes> = Vec::new();
         let mut bytes = 0;
         let mut id = BlockId(from.0.max(1));
         while blocks.len() < limit && id <= self.durable {

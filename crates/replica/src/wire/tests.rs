@@ -93,8 +93,8 @@ impl World {
             last_view_change: BlockId(0),
         };
         let writes = WriteSet::new();
-        let block: Block =
-            build(self.group(), &head, ViewNumber(5), Epoch(1), 1, Vec::new(), &writes);
+        let view = &self.context.views[0];
+        let block: Block = build(view, &head, Epoch(1), 1, Vec::new(), &writes);
         let (view_key, member) = &self.keys[usize::from(voter)];
         BlockVote::sign(&block.header, NodeIndex(voter), view_key, member)
     }
