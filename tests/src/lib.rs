@@ -6,6 +6,8 @@
 //! | `walkthrough` | the walk-through of seed 001, step by step, on real processes |
 //! | `durability` | `kill -9` of one and of all nodes under load: nothing acknowledged is lost |
 //! | `bad_input` | what must be refused, and that refusing costs nothing |
+//! | `dev_run` | `quorate dev`, and that it leaves nothing behind |
+//! | `documents` | links and commands of the documents |
 //! | `commands` | the command line: exit codes, one JSON object, errors that say what to do |
 //! | `clients/` | third-party clients in Python (`make test-clients`) |
 

@@ -15,14 +15,8 @@ const ARROWS: [(&str, &[&str]); 9] = [
     ("storage", &["crypto", "ledger", "consensus"]),
     ("simulator", &["crypto", "ledger", "consensus", "replica", "storage"]),
     ("node", &["crypto", "ledger", "consensus", "replica", "storage"]),
-    (
-        "cli",
-        &["crypto", "ledger", "consensus", "replica", "storage", "simulator", "node"],
-    ),
-    (
-        "tests",
-        &["crypto", "ledger", "consensus", "replica", "storage", "simulator", "node", "cli"],
-    ),
+    ("cli", &["crypto", "ledger", "consensus", "replica", "storage", "simulator", "node"]),
+    ("tests", &["crypto", "ledger", "consensus", "replica", "storage", "simulator", "node", "cli"]),
 ];
 
 /// Cryptography from outside, which crypto alone names.

@@ -87,9 +87,15 @@ fn requests_that_make_no_sense_are_answered_with_a_message() {
             assert!((400..500).contains(&status), "{path}: {status} {message}");
             assert!(!message.is_empty(), "{path}");
         }
-        let nowhere = refused(api.post(&format!("/api/v1/group/{unknown}/content"), &json!({
-            "data": { "a": 1 }
-        })).await);
+        let nowhere = refused(
+            api.post(
+                &format!("/api/v1/group/{unknown}/content"),
+                &json!({
+                    "data": { "a": 1 }
+                }),
+            )
+            .await,
+        );
         assert_eq!(nowhere.0, 400, "{}", nowhere.1);
         // Nested deeper than any honest input.
         let deep: &'static str = Box::leak(format!("{{\"data\":{}", "[".repeat(100_000)).into());
@@ -301,7 +307,8 @@ fn a_damaged_ledger_is_named_at_the_start_and_repaired_from_peers() {
         damage(&dir.join("groups").join(&group.id));
 
         let data_dir = dir.to_str().expect("a path").to_owned();
-        let found = quorate_tests::quorate(&["doctor", "--data-dir", &data_dir, "--output", "json"]);
+        let found =
+            quorate_tests::quorate(&["doctor", "--data-dir", &data_dir, "--output", "json"]);
         assert_eq!(found.status.code(), Some(1), "the doctor finds the damage");
         let found = quorate_tests::json_of(&found);
         let problem = &found["groups"][0]["problems"][0];
@@ -332,9 +339,9 @@ fn damage(dir: &std::path::Path) {
     let entries = std::fs::read_dir(dir).expect("the group's directory");
     let mut files: Vec<PathBuf> = entries.filter_map(|e| Some(e.ok()?.path())).collect();
     files.sort();
-    let ledger = files.iter().find(|f| {
-        f.file_name().and_then(|n| n.to_str()).is_some_and(|n| n.starts_with("ledger"))
-    });
+    let ledger = files
+        .iter()
+        .find(|f| f.file_name().and_then(|n| n.to_str()).is_some_and(|n| n.starts_with("ledger")));
     let ledger = ledger.expect("there is a ledger file");
     let mut bytes = std::fs::read(ledger).expect("the ledger can be read");
     let end = bytes.iter().rposition(|b| *b != 0).expect("the ledger holds blocks");

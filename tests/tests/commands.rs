@@ -82,8 +82,20 @@ fn wrong_flags_and_files_have_exit_code_2() {
 #[test]
 fn every_command_has_help_and_completions_are_written() {
     let commands = [
-        "node", "bootstrap", "group", "trx", "block", "consensus", "announce", "keys", "seed",
-        "verify", "doctor", "dev", "sim", "bench",
+        "node",
+        "bootstrap",
+        "group",
+        "trx",
+        "block",
+        "consensus",
+        "announce",
+        "keys",
+        "seed",
+        "verify",
+        "doctor",
+        "dev",
+        "sim",
+        "bench",
     ];
     for command in commands {
         assert_eq!(code(&quorate(&[command, "--help"])), 0, "{command}");
@@ -152,8 +164,7 @@ fn what_a_node_gives_away_is_verified_offline_and_tampering_is_found() {
         let block = world.block.to_string();
 
         let bundle = path("block.json");
-        let written =
-            quorate(&["block", "get", &id, &block, "--api", &api, "--bundle", &bundle]);
+        let written = quorate(&["block", "get", &id, &block, "--api", &api, "--bundle", &bundle]);
         assert_eq!(code(&written), 0, "{}", String::from_utf8_lossy(&written.stderr));
         let receipt = path("receipt.json");
         let written =
@@ -223,8 +234,20 @@ fn a_group_is_used_by_commands_alone() {
         let handle = Group { id: group.to_owned(), seed: seed.to_owned(), members: Vec::new() };
         handle.packaged(&api, &[trx.to_owned()], LIMIT).await.expect("the announcement is ordered");
         let change = [
-            "consensus", "change", group, "--producer", &own, "--producer", &key, "--epoch-tick",
-            "500", "--agreement-tick", "2000", "--wait", "--api", &owner,
+            "consensus",
+            "change",
+            group,
+            "--producer",
+            &own,
+            "--producer",
+            &key,
+            "--epoch-tick",
+            "500",
+            "--agreement-tick",
+            "2000",
+            "--wait",
+            "--api",
+            &owner,
         ];
         let (code, changed) = run_json(&change);
         assert_eq!((code, &changed["result"]), (0, &json!("SUCCESS")), "{changed}");

@@ -164,7 +164,11 @@ async fn check_changed(node: &NodeProcess, group: &Group, trx_id: &str) -> Vec<V
     let path = format!("/api/v1/group/{id}/consensus/");
     let now = until(&format!("the new configuration on {}", node.name()), LIMIT, || async {
         let now = ok(node, &path, "{}").await;
-        if now["trx_epoch_interval"] == 3000 { Look::Done(now) } else { Look::NotYet(now.to_string()) }
+        if now["trx_epoch_interval"] == 3000 {
+            Look::Done(now)
+        } else {
+            Look::NotYet(now.to_string())
+        }
     })
     .await
     .expect("the configuration changes");

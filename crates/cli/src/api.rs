@@ -216,11 +216,7 @@ impl Api {
     ///
     /// # Errors
     /// [`ApiError`].
-    pub async fn post<T: DeserializeOwned>(
-        &self,
-        path: &str,
-        body: &Value,
-    ) -> Result<T, ApiError> {
+    pub async fn post<T: DeserializeOwned>(&self, path: &str, body: &Value) -> Result<T, ApiError> {
         self.run(path, self.http.post(format!("{}{path}", self.base)).json(body)).await
     }
 

@@ -11,8 +11,7 @@ pub fn write_section(path: &Path, name: &str, body: &str) -> Result<()> {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => "# Benchmarks\n".to_owned(),
         Err(e) => return Err(CliError::file("read", path, &e)),
     };
-    std::fs::write(path, replaced(&text, name, body))
-        .map_err(|e| CliError::file("write", path, &e))
+    std::fs::write(path, replaced(&text, name, body)).map_err(|e| CliError::file("write", path, &e))
 }
 
 fn replaced(text: &str, name: &str, body: &str) -> String {

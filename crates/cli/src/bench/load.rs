@@ -389,9 +389,9 @@ impl Run {
             memory_mb: Vec::new(),
             idle_cpu_percent: Vec::new(),
             load_cpu_percent: Vec::new(),
-            command: std::env::args().skip(1).fold("quorate".to_owned(), |line, arg| {
-                format!("{line} {arg}")
-            }),
+            command: std::env::args()
+                .skip(1)
+                .fold("quorate".to_owned(), |line, arg| format!("{line} {arg}")),
         }
     }
 }

@@ -245,9 +245,8 @@ pub async fn same_blocks(group: &Group, head: u64) -> Result<BTreeMap<String, u6
         let mut first: Option<Value> = None;
         for member in &group.members {
             let block = member.api.block(&group.id, id).await?;
-            let block = block.ok_or_else(|| {
-                CliError::failed(format!("{} has no block {id}", member.name))
-            })?;
+            let block = block
+                .ok_or_else(|| CliError::failed(format!("{} has no block {id}", member.name)))?;
             match &first {
                 None => first = Some(block),
                 Some(other) if linked(other) == linked(&block) => {}

@@ -123,11 +123,8 @@ impl NodeProcess {
     /// If it is running.
     pub fn start(&mut self) -> Result<(), ProcessError> {
         assert!(self.child.is_none(), "{} is running already", self.spec.name);
-        let failed = |what: String| ProcessError {
-            name: self.spec.name.clone(),
-            what,
-            tail: String::new(),
-        };
+        let failed =
+            |what: String| ProcessError { name: self.spec.name.clone(), what, tail: String::new() };
         std::fs::create_dir_all(&self.spec.dir)
             .map_err(|e| failed(format!("cannot make {}: {e}", self.spec.dir.display())))?;
         let log = OpenOptions::new()

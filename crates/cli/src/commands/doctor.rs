@@ -39,9 +39,8 @@ pub fn run(args: &DoctorArgs) -> Result<Report> {
         return Ok(Report::new(value, format!("{count} groups: everything is as it was written")));
     }
     if broken == 0 {
-        let human = format!(
-            "{rows}\nrepaired; the node fetches what is missing from peers when it starts"
-        );
+        let human =
+            format!("{rows}\nrepaired; the node fetches what is missing from peers when it starts");
         return Ok(Report::new(value, human));
     }
     let message = format!("{broken} problems in {}\n{rows}", args.data_dir.display());
@@ -83,9 +82,7 @@ struct Examined {
 
 impl Examined {
     fn to_json(&self) -> Value {
-        let problem = |p: &Problem| {
-            json!({ "file": p.file, "offset": p.offset, "id": p.id, "what": p.what, "hint": p.hint })
-        };
+        let problem = |p: &Problem| json!({ "file": p.file, "offset": p.offset, "id": p.id, "what": p.what, "hint": p.hint });
         json!({
             "group_id": self.name,
             "files": self.files,

@@ -52,8 +52,9 @@ fn read(path: &Path) -> Result<Value> {
     }
     let bytes = std::fs::read(path).map_err(|e| CliError::file("read", path, &e))?;
     serde_json::from_slice(&bytes).map_err(|e| {
-        CliError::usage(format!("{} is not JSON: {e}", path.display()))
-            .hint("write it with `block get --bundle`, `trx get --receipt` or `consensus proof --out`")
+        CliError::usage(format!("{} is not JSON: {e}", path.display())).hint(
+            "write it with `block get --bundle`, `trx get --receipt` or `consensus proof --out`",
+        )
     })
 }
 
@@ -305,9 +306,8 @@ fn bundle_of(file: &Value) -> Result<ChangeConsensusResultBundle> {
     let resps: Option<Vec<ChangeConsensusResp>> =
         serde_json::from_value(resps.clone()).map_err(part)?;
     let resps = resps.unwrap_or_default();
-    let result: ChangeResult = text(file, "result")
-        .parse()
-        .map_err(|_| missing("result (SUCCESS, FAILED or TIMEOUT)"))?;
+    let result: ChangeResult =
+        text(file, "result").parse().map_err(|_| missing("result (SUCCESS, FAILED or TIMEOUT)"))?;
     Ok(ChangeConsensusResultBundle {
         result: ChangeConsensusResult::from(result) as i32,
         req: Some(req),

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-
 use super::{Steps, nodes_table};
 use crate::api::Change;
 use crate::args::DevArgs;
@@ -128,7 +127,7 @@ async fn join(cluster: &Cluster, group: &mut Group) -> Result<((), String)> {
 async fn announce(group: &Group, names: &[String]) -> Result<((), String)> {
     // The owner is announced from the start.
     group.announce(&names[1..]).await?;
-    Ok(((), format!("{} producers, known on all nodes", names.len())))
+    Ok(((), format!("every producer ({}) is known on all nodes", names.len())))
 }
 
 async fn change(
