@@ -162,31 +162,79 @@ fn false_shards() {
     assert!(accusations(&nets, Fault::BadShard) > 50, "not all lies arrive before the end");
 }
 
-/// Fragments with good proofs that are no codeword: everybody finds that out the same way.
-fn no_codeword(committee: Committee, length: usize) -> Vec<Fragment> {
-    let shard = |i: usize| -> Arc<[u8]> { vec![i as u8 + 1; length].into() };
-    let shards: Vec<Arc<[u8]>> = (0..committee.size()).map(shard).collect();
+/// Good proofs of shards that belong to no proposal.
+fn proven(shards: Vec<Arc<[u8]>>) -> Vec<Fragment> {
     let tree = MerkleTree::from_leaves(&shards);
-    let proven = shards.into_iter().enumerate();
     let fragment = |(i, shard)| Fragment { root: tree.root(), shard, path: tree.proof(i).unwrap() };
-    proven.map(fragment).collect()
+    shards.into_iter().enumerate().map(fragment).collect()
 }
 
+/// Shards that give nothing, whichever are taken.
+fn noise(committee: Committee, length: usize) -> Vec<Fragment> {
+    let shard = |i: usize| -> Arc<[u8]> { vec![i as u8 + 1; length].into() };
+    proven((0..committee.size()).map(shard).collect())
+}
+
+/// Shards that give one EMPTY proposal or another or none, depending on which are taken: only the
+/// comparison of roots finds that out.
+fn spoilt_parity(committee: Committee) -> Vec<Fragment> {
+    let good = shards::split(committee, &[0]);
+    let spoil = |(i, fragment): (usize, Fragment)| -> Arc<[u8]> {
+        let mut shard = fragment.shard.to_vec();
+        if i >= committee.data_shards() {
+            shard.iter_mut().for_each(|byte| *byte = byte.wrapping_add(i as u8 + 1));
+        }
+        shard.into()
+    };
+    proven(good.into_iter().enumerate().map(spoil).collect())
+}
+
+/// Fragments with good proofs that are no codeword: everybody finds that out the same way.
 #[test]
 fn shards_of_no_proposal() {
     for (n, seeds) in [(4, 60), (7, 15)] {
-        for length in [2, 7, 64] {
+        for length in [0, 2, 7, 64] {
             let nets = run(n, seeds, |committee| {
-                own_broadcast(move |_| no_codeword(committee, length), |_| true)
+                let fragments =
+                    if length == 0 { spoilt_parity(committee) } else { noise(committee, length) };
+                own_broadcast(move |_| fragments.clone(), |_| true)
             });
             assert!(accusations(&nets, Fault::BadRoot) > 0);
             for net in &nets {
+                let found: Vec<_> = net.evidence.iter().map(|(_, e)| e.fault).collect();
+                assert!(!found.contains(&Fault::BadProposal), "nobody takes it for a proposal");
                 let correct = net.correct()[0];
                 for decision in &net.members[correct.get()].decisions {
                     for who in net.wires.traitors.keys() {
                         let batch = decision.batches.get(who);
                         assert!(batch.is_none_or(Vec::is_empty), "counts as EMPTY");
                     }
+                }
+            }
+        }
+    }
+}
+
+/// Whichever `n - 2f` shards under a root are gathered, the finding is the same.
+#[test]
+fn every_choice_of_shards_gives_the_same_finding() {
+    for n in [4, 7] {
+        let committee = Committee::new(n);
+        for (fragments, value) in [
+            (shards::split(committee, b"some proposal"), Some(b"some proposal".to_vec())),
+            (spoilt_parity(committee), None),
+            (noise(committee, 6), None),
+        ] {
+            let leaf = |i: usize| {
+                shards::check(committee, NodeIndex(i as u16), &fragments[i]).expect("a good proof")
+            };
+            for choice in 0..1_u32 << n {
+                if choice.count_ones() as usize >= committee.data_shards() {
+                    let chosen = (0..n).filter(|i| choice >> i & 1 == 1);
+                    let given = chosen
+                        .map(|i| (NodeIndex(i as u16), (fragments[i].shard.clone(), leaf(i))))
+                        .collect();
+                    assert_eq!(shards::join(committee, &fragments[0].root, &given), value);
                 }
             }
         }
