@@ -2,9 +2,9 @@
 //!
 //! ```text
 //! length   4 bytes, big-endian: kind, group and payload together
-//! kind     1 byte: 0 packet, 1 presence
+//! kind     1 byte: 0 packet, 1 presence, 2 request of a presence
 //! group    16 bytes
-//! payload  a packet of the replica, or a presence item
+//! payload  a packet of the replica, a presence item, or nothing
 //! ```
 
 use std::sync::Arc;
@@ -27,6 +27,8 @@ pub enum Kind {
     Packet = 0,
     /// A member says where it is.
     Presence = 1,
+    /// Asks the receiver to say where its member is.
+    Ask = 2,
 }
 
 impl Kind {
@@ -35,6 +37,7 @@ impl Kind {
         match byte {
             0 => Some(Self::Packet),
             1 => Some(Self::Presence),
+            2 => Some(Self::Ask),
             _ => None,
         }
     }

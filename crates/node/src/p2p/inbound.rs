@@ -141,6 +141,7 @@ impl Reader {
         let limit = match head.kind {
             Kind::Packet => MAX_PAYLOAD,
             Kind::Presence => MAX_ITEM,
+            Kind::Ask => 0,
         };
         if head.len > limit {
             return Err(FrameError::Malformed("too long for its kind"));
@@ -158,6 +159,9 @@ impl Reader {
                     .filter(|item| item.group == head.group && item.peer == self.peer)
                     .ok_or(FrameError::Malformed("presence"))?;
                 let _ = self.commands.send(Command::Learn(item)).await;
+            }
+            Kind::Ask => {
+                let _ = self.commands.send(Command::Asked(head.group, self.peer)).await;
             }
             Kind::Packet => {
                 let Some(sink) = self.shared.sink(head.group) else {

@@ -38,6 +38,8 @@ const IDLE: Duration = Duration::from_secs(60);
 const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 /// A peer that does not take a batch in this time is treated as gone.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// A batch is given up after so many lost streams: on a working connection that is the peer's doing.
+const ATTEMPTS: u32 = 5;
 /// Pauses between attempts to reach a peer.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
@@ -237,10 +239,13 @@ impl Writer {
                     metrics::counter!("rex_failed_total").increment(1);
                     stream = None;
                     attempts += 1;
-                    // The old stream may have ended with the peer's last life: try once more.
-                    if attempts > 1 {
+                    if attempts >= ATTEMPTS {
                         dropped("stream");
                         batch.clear();
+                    }
+                    // The old stream may have ended with the peer's last life, or with one of two
+                    // connections made at the same time: the first new attempt comes at once.
+                    if attempts > 1 {
                         let _ = timeout(pause, state.changed()).await;
                         pause = (pause * 2).min(BACKOFF.1);
                     }

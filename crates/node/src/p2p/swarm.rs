@@ -67,6 +67,8 @@ pub enum Command {
     Misdeed(PeerId, Misdeed),
     /// A checked item that its own peer sent by stream.
     Learn(Presence),
+    /// A peer wants to know where this node's member is.
+    Asked(GroupId, PeerId),
     Connect(PeerId),
     LookUp(GroupId, MemberPublicKey),
     Dial {
@@ -379,7 +381,21 @@ impl Task {
             .map(|(peer, _)| *peer)
             .collect();
         for peer in over {
+            self.ask(id, peer);
             self.report_connected(id, peer);
+        }
+    }
+
+    /// Asks a connected peer where its member of the group is.
+    fn ask(&self, group: GroupId, peer: PeerId) {
+        self.links.send(peer, Frame { kind: Kind::Ask, group, payload: Arc::from([]) });
+    }
+
+    /// Tells a peer where this node's member of the group is.
+    fn tell(&self, id: GroupId, peer: PeerId) {
+        if let Some(group) = self.groups.get(&id) {
+            let payload = Arc::clone(&group.item);
+            self.links.send(peer, Frame { kind: Kind::Presence, group: id, payload });
         }
     }
 
@@ -408,6 +424,7 @@ impl Task {
                 self.learn(item);
                 self.report_connected(group, peer);
             }
+            Command::Asked(group, peer) => self.tell(group, peer),
             Command::Connect(peer) => self.connect(peer),
             Command::LookUp(group, member) => self.ask_for(member_key(group, &member)),
             Command::Dial { address, done } => {
@@ -588,15 +605,21 @@ impl Task {
             SwarmEvent::Behaviour(event) => self.behaviour_event(event),
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
                 let address = endpoint.get_remote_address().clone();
+                let dialed = endpoint.is_dialer();
+                tracing::debug!(peer = %peer_id, %address, dialed, "connected");
                 self.connected(peer_id, &address, endpoint.is_dialer());
                 if let Some((_, done)) = self.dials.remove(&connection_id) {
                     let _ = done.send(Ok(()));
                 }
             }
-            SwarmEvent::ConnectionClosed { peer_id, num_established: 0, .. } => {
-                self.disconnected(peer_id);
+            SwarmEvent::ConnectionClosed { peer_id, num_established, cause, .. } => {
+                tracing::debug!(peer = %peer_id, left = num_established, ?cause, "closed");
+                if num_established == 0 {
+                    self.disconnected(peer_id);
+                }
             }
-            SwarmEvent::OutgoingConnectionError { connection_id, error, .. } => {
+            SwarmEvent::OutgoingConnectionError { connection_id, error, peer_id } => {
+                tracing::debug!(peer = ?peer_id, %error, "not connected");
                 if let Some((address, done)) = self.dials.remove(&connection_id) {
                     let why = error.to_string();
                     let _ = done.send(Err(NetworkError::Dial { address, why }));
@@ -702,7 +725,14 @@ impl Task {
             }
         }
         for peer in providers.into_iter().take(2 * ENOUGH_PEERS) {
-            if peer == local || self.swarm.is_connected(&peer) || self.scores.is_banned(&peer) {
+            if peer == local || self.scores.is_banned(&peer) {
+                continue;
+            }
+            if self.swarm.is_connected(&peer) {
+                // A member is looked for that is here already: its item has been lost.
+                for group in of_group.is_none().then(|| self.groups_of(&peer)).unwrap_or_default() {
+                    self.ask(group, peer);
+                }
                 continue;
             }
             let records = self.swarm.behaviour_mut().kad.store_mut().providers(key);
@@ -713,6 +743,12 @@ impl Task {
                 .collect();
             self.dial_peer(peer, addresses);
         }
+    }
+
+    /// Groups of this node that a connected peer is in too.
+    fn groups_of(&self, peer: &PeerId) -> Vec<GroupId> {
+        let groups = self.shared.groups.read();
+        groups.iter().filter(|(_, m)| m.peers.contains(peer)).map(|(id, _)| *id).collect()
     }
 
     fn identified(&mut self, peer: PeerId, info: identify::Info) {
@@ -786,6 +822,7 @@ impl Task {
             return self.judge(source, Verdict::Malformed);
         };
         match kind {
+            Kind::Ask => self.judge(source, Verdict::Malformed),
             Kind::Presence => match Presence::open(payload, now_ms()) {
                 Some(item) if item.group == group => {
                     // Old items are not passed on, so that nobody can keep them going round.
@@ -821,8 +858,7 @@ impl Task {
         }
         if let Some(group) = self.groups.get_mut(&id) {
             group.waiting.insert(peer, Instant::now());
-            let payload = Arc::clone(&group.item);
-            self.links.send(peer, Frame { kind: Kind::Presence, group: id, payload });
         }
+        self.tell(id, peer);
     }
 }
