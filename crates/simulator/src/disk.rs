@@ -390,3 +390,7 @@ impl Disk for FaultyDisk {
         Ok(self.state().names.contains_key(path))
     }
 }
+
+#[cfg(test)]
+#[path = "disk_tests.rs"]
+mod tests;
