@@ -1,5 +1,9 @@
 //! Frames on a stream between two peers.
 //!
+//! A stream carries frames from who opened it to who accepted it. The other way goes one byte,
+//! [`READY`], when the acceptor reads: a stream that is dropped unread (the acceptor's queue of new
+//! streams is short) would otherwise swallow the first batch without an error.
+//!
 //! ```text
 //! length   4 bytes, big-endian: kind, group and payload together
 //! kind     1 byte: 0 packet, 1 presence, 2 request of a presence
@@ -15,6 +19,9 @@ use uuid::Uuid;
 
 /// Largest payload of a frame. A stream that announces more is closed.
 pub const MAX_PAYLOAD: usize = 16 * 1024 * 1024;
+
+/// What the acceptor of a stream says when it reads.
+pub const READY: u8 = 1;
 
 /// Kind, group.
 const FIXED: usize = 1 + 16;

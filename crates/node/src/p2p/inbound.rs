@@ -5,15 +5,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt as _;
 use futures::io::BufReader;
+use futures::{AsyncWriteExt as _, StreamExt as _};
 use libp2p::{PeerId, Stream};
 use libp2p_stream::IncomingStreams;
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::timeout;
 
-use super::frame::{FrameError, Kind, MAX_PAYLOAD, read_head, read_payload};
+use super::frame::{FrameError, Kind, MAX_PAYLOAD, READY, read_head, read_payload};
 use super::presence::{MAX_ITEM, Presence};
 use super::score::Misdeed;
 use super::swarm::Command;
@@ -121,7 +121,10 @@ struct Reader {
 }
 
 impl Reader {
-    async fn run(self, stream: Stream) {
+    async fn run(self, mut stream: Stream) {
+        if stream.write_all(&[READY]).await.is_err() || stream.flush().await.is_err() {
+            return;
+        }
         let mut stream = BufReader::with_capacity(64 * 1024, stream);
         loop {
             match self.frame(&mut stream).await {

@@ -9,14 +9,14 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures::AsyncWriteExt as _;
+use futures::{AsyncReadExt as _, AsyncWriteExt as _};
 use libp2p::{PeerId, Stream, StreamProtocol};
 use libp2p_stream::Control;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::timeout;
 
-use super::frame::Frame;
+use super::frame::{Frame, READY};
 use super::swarm::Command;
 
 /// Frames up to this size use the first lane.
@@ -267,10 +267,8 @@ impl Writer {
 
     async fn write(&mut self, stream: &mut Option<Stream>, batch: &[u8]) -> Result<(), String> {
         if stream.is_none() {
-            let open = self.control.open_stream(self.peer, self.protocol.clone());
-            let opened =
-                timeout(OPEN_TIMEOUT, open).await.map_err(|_| "open: timeout".to_owned())?;
-            *stream = Some(opened.map_err(|error| error.to_string())?);
+            let opened = timeout(OPEN_TIMEOUT, self.open()).await;
+            *stream = Some(opened.map_err(|_| "open: timeout".to_owned())??);
         }
         let open = stream.as_mut().expect("just opened");
         let write = async {
@@ -281,5 +279,13 @@ impl Writer {
             .await
             .map_err(|_| "write: timeout".to_owned())?
             .map_err(|error| error.to_string())
+    }
+
+    async fn open(&mut self) -> Result<Stream, String> {
+        let open = self.control.open_stream(self.peer, self.protocol.clone());
+        let mut stream = open.await.map_err(|error| error.to_string())?;
+        let mut ready = [0];
+        stream.read_exact(&mut ready).await.map_err(|error| format!("open: {error}"))?;
+        if ready[0] == READY { Ok(stream) } else { Err("open: not ready".to_owned()) }
     }
 }
