@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::sync::Arc;
 
 use prost::Message as _;
-use quorate_consensus::core::{Core, Env, Journal, Time, Verified};
+use quorate_consensus::core::{Core, Env, Journal, Verified};
 use quorate_crypto::keygen::KeyGeneration;
 use quorate_crypto::recipient::{self, EncryptPublicKey};
 use quorate_crypto::threshold::Threshold;
@@ -12,7 +12,7 @@ use quorate_ledger::announce::{self, Announcement};
 use quorate_ledger::group::Encryption;
 use quorate_ledger::ids::{BlockId, TrxId};
 use quorate_ledger::proto::{ChangeConsensusResultBundle, Trx};
-use quorate_ledger::trx::{self, EXPIRY_NS, TrxType};
+use quorate_ledger::trx::{self, EXPIRY_NS, Limits, TrxError, TrxType};
 use rand_core::Rng as _;
 use uuid::Builder;
 
@@ -67,11 +67,11 @@ where
             )),
             Command::Submit { kind, payload } => {
                 let trx = self.sign(env, kind, &payload)?;
-                let trx_id = self.accept(env.now, journal, trx, out)?;
+                let trx_id = self.accept(journal, trx, true, out)?;
                 Ok(Reply::Accepted { trx_id })
             }
             Command::SubmitSigned(trx) => {
-                let trx_id = self.accept(env.now, journal, *trx, out)?;
+                let trx_id = self.accept(journal, *trx, false, out)?;
                 Ok(Reply::Accepted { trx_id })
             }
             Command::Announce { action, kind, memo } => {
@@ -79,7 +79,7 @@ where
                 let announcement = Announcement { action, kind, encrypt_pubkey, memo };
                 let item = announce::build(&self.config.member, self.group(), &announcement);
                 let trx = self.sign(env, TrxType::Announce, &item.encode_to_vec())?;
-                let trx_id = self.accept(env.now, journal, trx, out)?;
+                let trx_id = self.accept(journal, trx, true, out)?;
                 Ok(Reply::Announced { item: Box::new(item), trx_id })
             }
             Command::ChangeConsensus {
@@ -108,9 +108,13 @@ where
         }
     }
 
-    /// Encrypts and signs a trx of this node's member.
+    /// Encrypts and signs a trx of this node's member; the result passes TRX-1.
     fn sign(&mut self, env: &mut Env, kind: TrxType, payload: &[u8]) -> Result<Trx, CommandError> {
         let data = self.encrypt(env, kind, payload)?;
+        let (length, limit) = (data.len(), Limits::REFERENCE.data);
+        if length > limit {
+            return Err(CommandError::Invalid(TrxError::Oversize { length, limit }.to_string()));
+        }
         let now = self.stamp(env.now);
         let id = TrxId(fresh_uuid(env));
         let expires = now.saturating_add(EXPIRY_NS);
@@ -149,17 +153,18 @@ where
     }
 
     /// Accepts a trx of a client of this node: judged by the rules as they are now, noted, gossiped.
-    /// A trx that is here already is accepted again.
+    /// A trx that is here already is accepted again. `signed`: this node made it, so it passes TRX-1.
     fn accept<J: Journal<Error: Display>>(
         &mut self,
-        now: Time,
         journal: &J,
         trx: Trx,
+        signed: bool,
         out: &mut Out,
     ) -> Result<TrxId, CommandError> {
+        let now = self.now;
         let chain = self.chain.as_ref().ok_or(CommandError::NotReady)?;
         let ground = Self::ground(&self.config, chain);
-        let admitted = executor::admit(&ground, &trx, nanoseconds(now), false)?;
+        let admitted = executor::admit(&ground, &trx, nanoseconds(now), signed)?;
         let id = admitted.id;
         if let executor::Payload::Consensus(_) = admitted.payload {
             let text = "CONSENSUS trxs are made by a change of the consensus";

@@ -393,6 +393,29 @@ fn trxs_signed_elsewhere_are_taken_once() {
 }
 
 #[test]
+fn a_post_has_a_limit() {
+    let mut net = Net::new(1, 23);
+    let limit = trx::Limits::REFERENCE.data - quorate_crypto::cipher::OVERHEAD;
+    for (size, good) in [(limit, true), (limit + 1, false)] {
+        let payload = vec![b'x'; size];
+        let ticket = net.command(0, Command::Submit { kind: TrxType::Post, payload });
+        match net.reply(0, ticket) {
+            Ok(Reply::Accepted { trx_id }) if good => {
+                net.run_until("ordered", |net| net.everywhere(&trx_id));
+            }
+            Err(CommandError::Invalid(_)) if !good => {}
+            other => panic!("{size} bytes: {other:?}"),
+        }
+    }
+    let change = Command::Submit { kind: TrxType::Consensus, payload: Vec::new() };
+    let ticket = net.command(0, change);
+    assert!(matches!(net.reply(0, ticket), Err(CommandError::Invalid(_))));
+    let foreign = Command::Submit { kind: TrxType::ReqBlock, payload: Vec::new() };
+    let ticket = net.command(0, foreign);
+    assert!(matches!(net.reply(0, ticket), Err(CommandError::Invalid(_))));
+}
+
+#[test]
 fn an_own_trx_that_expires_is_signed_again() {
     let mut net = Net::with_committee(5, 4, 18);
     net.cut.insert(4);
