@@ -6,7 +6,7 @@
 //! |---|---|
 //! | EXE-1 | every proposal is decoded; a malformed one is its proposer's fault and counts as absent |
 //! | EXE-2 | timestamp: lower median of the proposals' times, never below the parent's |
-//! | EXE-3 | every trx is checked by the rules of [`rules`] against the state at the parent; refused ones are dropped alike everywhere |
+//! | EXE-3 | every trx is checked by the rules of TRX-1 to TRX-7 (`executor/rules.rs`) against the state at the parent; refused ones are dropped alike everywhere |
 //! | EXE-4 | of several trxs with one id the one with the lowest (TimeStamp, encoding) stays |
 //! | EXE-5 | of several results that end the view the one with the lowest nonce stays; the others wait |
 //! | EXE-6 | what fits: consensus results first, then the oldest TimeStamp first, up to 900 KiB, 8192 trxs, 65536 writes; the rest stays in the pools |
