@@ -671,3 +671,29 @@ async fn the_document_lists_every_path_and_the_node_describes_itself() {
     assert_eq!(why, "GET /api/quit");
     host.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_watcher_sees_every_trx_once() {
+    use futures::StreamExt as _;
+    let host = Host::start(&[]).await;
+    let (gid, _) = host.create().await;
+    let url = format!("ws://{}/api/v1/ws/trx", host.node.api_addr());
+    let (mut socket, _) = tokio_tungstenite::connect_async(url).await.expect("connected");
+    let mut sent = BTreeSet::new();
+    for n in 0..5 {
+        let path = format!("/api/v1/group/{gid}/content");
+        let answer = host.good_post(&path, json!({ "data": { "n": n } })).await;
+        sent.insert(answer["trx_id"].as_str().expect("an id").to_owned());
+    }
+    let mut seen = Vec::new();
+    while seen.len() < sent.len() {
+        let message = timeout(DEADLINE, socket.next()).await.expect("in time");
+        let text = message.expect("open").expect("a message").into_text().expect("a text");
+        let trx: Value = serde_json::from_str(&text).expect("JSON");
+        seen.push(trx["TrxId"].as_str().expect("an id").to_owned());
+    }
+    assert_eq!(seen.iter().cloned().collect::<BTreeSet<_>>(), sent);
+    host.node.shutdown().await.expect("stopped");
+    let last = timeout(DEADLINE, socket.next()).await.expect("in time");
+    assert!(matches!(last, Some(Ok(m)) if m.is_close()), "the watcher is told");
+}
