@@ -469,6 +469,10 @@ pub trait Core: Sized {
 
     /// The epoch in progress: all before it are over for this member.
     fn epoch(&self) -> Epoch;
+
+    /// Whether, in a view that tolerates no fault, nobody can order a trx in the epoch in progress
+    /// or a later one without hearing more from this member: then it alone may end the view.
+    fn may_stop(&self) -> bool;
 }
 
 /// Encoding of a protocol's messages, with limits.

@@ -4,6 +4,10 @@
 /// that claims more is ignored.
 pub const MAX_PROPOSAL: usize = 2 * 1024 * 1024;
 
+/// Longest batch proposed in clear, in bytes: a time fits, a trx doesn't. Longer ones are sealed; a
+/// longer one in clear counts as empty, to its proposer's blame.
+pub const MAX_CLEAR: usize = 16;
+
 /// Largest committee. A change request for more is refused.
 pub const MAX_COMMITTEE: usize = 100;
 

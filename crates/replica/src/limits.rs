@@ -106,3 +106,7 @@ pub const MAX_CONTENT: usize = 1_000;
 
 /// Blocks walked for one content query; a client asks on from the last trx it got.
 pub const MAX_CONTENT_BLOCKS: u64 = 20_000;
+
+/// A producer of a view that tolerates no fault, asked by a change that is ready, ends the view alone
+/// after so long without progress (HND-1).
+pub const HANDOVER_MS: u64 = 5_000;

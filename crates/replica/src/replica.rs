@@ -3,6 +3,7 @@
 
 mod commands;
 pub(crate) mod genesis;
+mod handover;
 mod ordering;
 mod producing;
 mod recovery;
@@ -332,6 +333,7 @@ where
             self.work_off(env, journal, out);
         }
         self.wake_core(env, journal, out);
+        self.hand_over(env, journal, out);
         self.propose(env, journal, out);
         self.say_status(env.now, out);
         self.resend(env, out);

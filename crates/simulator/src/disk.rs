@@ -306,7 +306,9 @@ impl Disk for FaultyDisk {
         let mut state = self.state();
         state.may_fail(path)?;
         let old = state.file(path)?.visible.len() as u64;
-        if state.faults.capacity > 0 && len > old && state.used + (len - old) > state.faults.capacity
+        if state.faults.capacity > 0
+            && len > old
+            && state.used + (len - old) > state.faults.capacity
         {
             state.count("full_disk");
             return Err(DiskError::Full { path: path.into() });

@@ -65,11 +65,8 @@ impl Faults {
             wipe: 0.0,
             delay_ms: 0,
         };
-        faults.delay_ms = if rng.random_bool(0.3) {
-            rng.random_range(100..800)
-        } else {
-            rng.random_range(2..30)
-        };
+        faults.delay_ms =
+            if rng.random_bool(0.3) { rng.random_range(100..800) } else { rng.random_range(2..30) };
         faults
     }
 

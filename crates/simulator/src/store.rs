@@ -17,10 +17,11 @@ use crate::disk::FaultyDisk;
 ///
 /// # Errors
 /// The disk's, or corruption that repair could not cure.
-pub fn open(disk: &FaultyDisk, seed: u64) -> Result<(GroupStore<FaultyDisk>, Recovered), OpenError> {
-    let options = || {
-        Options::new(SymmetricKey([7; 32]), ChaCha20Rng::seed_from_u64(seed), trx_ids)
-    };
+pub fn open(
+    disk: &FaultyDisk,
+    seed: u64,
+) -> Result<(GroupStore<FaultyDisk>, Recovered), OpenError> {
+    let options = || Options::new(SymmetricKey([7; 32]), ChaCha20Rng::seed_from_u64(seed), trx_ids);
     match GroupStore::open(disk.clone(), options()) {
         Err(OpenError::Corrupt(_)) => {
             check::repair(&mut disk.clone())?;

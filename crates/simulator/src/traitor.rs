@@ -92,11 +92,7 @@ impl<G: KeyGeneration> Traitor<G>
 where
     G::Keys: Threshold,
 {
-    fn betray(
-        &self,
-        env: &mut Env,
-        step: Step<HoneyBadgerMessage>,
-    ) -> Step<HoneyBadgerMessage> {
+    fn betray(&self, env: &mut Env, step: Step<HoneyBadgerMessage>) -> Step<HoneyBadgerMessage> {
         match role_of(&self.member) {
             None => step,
             Some(treason) => {
@@ -146,6 +142,10 @@ where
     fn epoch(&self) -> Epoch {
         self.core.epoch()
     }
+
+    fn may_stop(&self) -> bool {
+        self.core.may_stop()
+    }
 }
 
 fn in_slot(epoch: Epoch, proposer: NodeIndex, message: SlotMessage) -> HoneyBadgerMessage {
@@ -171,10 +171,7 @@ fn equivocate(committee: Committee, target: Target, message: HoneyBadgerMessage)
 fn spoil(committee: Committee, env: &mut Env, target: Target, message: HoneyBadgerMessage) -> Sent {
     let HoneyBadgerMessage { epoch, body } = message;
     let body = match body {
-        EpochMessage::Slot(
-            proposer,
-            SlotMessage::Broadcast(BroadcastMessage::Init(_)),
-        ) => {
+        EpochMessage::Slot(proposer, SlotMessage::Broadcast(BroadcastMessage::Init(_))) => {
             // A tree over shards that are no codeword: every path fits, the value doesn't.
             let Target::One(to) = target else { return Vec::new() };
             let mut rng_free = vec![0u8; 64];
@@ -194,10 +191,7 @@ fn spoil(committee: Committee, env: &mut Env, target: Target, message: HoneyBadg
                 shard: shards[to.get()].clone(),
                 path: tree.proof(to.get()).expect("a leaf"),
             };
-            EpochMessage::Slot(
-                proposer,
-                SlotMessage::Broadcast(BroadcastMessage::Init(fragment)),
-            )
+            EpochMessage::Slot(proposer, SlotMessage::Broadcast(BroadcastMessage::Init(fragment)))
         }
         EpochMessage::Slot(proposer, SlotMessage::Broadcast(BroadcastMessage::Echo(mut f))) => {
             let mut shard = f.shard.to_vec();
@@ -261,10 +255,7 @@ fn double(n: usize, env: &mut Env, target: Target, message: HoneyBadgerMessage) 
             AgreementMessage::BVal { round, value } => {
                 // Both values to everybody is even allowed; the order isn't the same.
                 let other = AgreementMessage::BVal { round, value: !value };
-                sent.push((
-                    to,
-                    in_slot(message.epoch, *proposer, SlotMessage::Agreement(other)),
-                ));
+                sent.push((to, in_slot(message.epoch, *proposer, SlotMessage::Agreement(other))));
                 AgreementMessage::BVal { round, value }
             }
             AgreementMessage::Aux { round, value } => {

@@ -236,6 +236,53 @@ where
         }
     }
 
+    /// Another story: a producer dies for good, the owner removes it from the committee, posts go on,
+    /// and when it comes back it follows.
+    #[must_use]
+    pub fn run_removal(mut self) -> Outcome {
+        let recovery_ms = self.remove_a_dead_producer();
+        Outcome {
+            violation: self.violation,
+            decisions: self.ledger.head().0.0,
+            virtual_ms: self.now - BEGIN,
+            recovery_ms,
+            faults: self.counts,
+            digest: self.ledger.digest(),
+        }
+    }
+
+    fn remove_a_dead_producer(&mut self) -> Option<u64> {
+        const NEVER: u64 = u64::MAX / 4;
+        self.set_up();
+        let dead = self.plan.producers - 1;
+        let moment = self.now + self.rng.random_range(0..2_000);
+        self.run_until(moment, |_| false);
+        self.crash(dead, NEVER);
+        let began = self.now;
+        let producers: Vec<MemberPublicKey> =
+            self.nodes[..dead].iter().map(|n| n.member.public()).collect();
+        self.installed.clear();
+        self.change_to(producers, 5_000);
+        let end = self.now + 120_000;
+        let live = self.nodes.len() - 1;
+        if !self.run_until(end, |world| world.installed.len() == live) {
+            self.fail("progress_after_heal", "the dead producer was not removed");
+            return None;
+        }
+        let recovery = self.now - began;
+        for post in 0..self.plan.posts as u64 {
+            self.at(self.now + post * 50, Happening::Post);
+        }
+        let moment = self.now + 2_000;
+        self.run_until(moment, |_| false);
+        self.start(dead);
+        let end = self.now + 120_000;
+        if !self.run_until(end, Self::converged) {
+            self.fail("progress_after_heal", "posts after the removal are not final everywhere");
+        }
+        Some(recovery)
+    }
+
     fn phases(&mut self) -> Option<u64> {
         self.set_up();
         if self.violation.is_some() {
@@ -268,8 +315,7 @@ where
                 "{} ms after the faults heads are {heads:?}, {missing} acknowledged trxs missing",
                 self.plan.heal_ms
             );
-            let property =
-                if missing > 0 { "no_acknowledged_loss" } else { "progress_after_heal" };
+            let property = if missing > 0 { "no_acknowledged_loss" } else { "progress_after_heal" };
             self.violation = Some(Violation::new(property, text));
             return None;
         }
@@ -310,21 +356,25 @@ where
     fn change(&mut self, end: u64) {
         let producers: Vec<MemberPublicKey> =
             self.nodes[..self.plan.producers].iter().map(|n| n.member.public()).collect();
-        self.command(
-            0,
-            Command::ChangeConsensus {
-                producers,
-                start_from_epoch: 100,
-                trx_epoch_tick: self.plan.interval_ms,
-                agreement_tick_length: 5_000,
-                agreement_tick_count: 10,
-            },
-        );
+        self.change_to(producers, 100);
         let all = self.nodes.len();
         let changed = self.run_until(end, |world| world.installed.len() == all);
         if self.violation.is_none() && !changed {
             self.fail("progress_after_heal", "set-up: the change of the consensus did not end");
         }
+    }
+
+    fn change_to(&mut self, producers: Vec<MemberPublicKey>, start_from_epoch: u64) {
+        self.command(
+            0,
+            Command::ChangeConsensus {
+                producers,
+                start_from_epoch,
+                trx_epoch_tick: self.plan.interval_ms,
+                agreement_tick_length: 5_000,
+                agreement_tick_count: 10,
+            },
+        );
     }
 
     fn announced_everywhere(&mut self) -> bool {
@@ -548,9 +598,8 @@ where
         if self.nodes[node].traitor {
             return;
         }
-        let unsaid: Vec<_> = (before.0 + 1..=found.0)
-            .map(|id| driver.query(Query::Block(BlockId(id))))
-            .collect();
+        let unsaid: Vec<_> =
+            (before.0 + 1..=found.0).map(|id| driver.query(Query::Block(BlockId(id)))).collect();
         if found < before {
             let text = format!("node {node} had block {before} final, and {found} after a crash");
             self.fail("durability", text);
@@ -571,8 +620,8 @@ where
 
     fn crash(&mut self, node: usize, restart_after: u64) {
         let wipe = self.plan.faults.wipe > 0.0 && self.rng.random_bool(self.plan.faults.wipe);
-        let flip = self.plan.faults.bit_flip > 0.0
-            && self.rng.random_bool(self.plan.faults.bit_flip);
+        let flip =
+            self.plan.faults.bit_flip > 0.0 && self.rng.random_bool(self.plan.faults.bit_flip);
         let state = &mut self.nodes[node];
         state.driver = None;
         state.wake = None;
@@ -775,11 +824,8 @@ where
     ) -> Option<Input<HoneyBadgerMessage>> {
         let node = &self.nodes[to];
         node.driver.as_ref()?;
-        let context = VerifyContext {
-            group: self.descriptor.id,
-            views: node.views.clone(),
-            known: None,
-        };
+        let context =
+            VerifyContext { group: self.descriptor.id, views: node.views.clone(), known: None };
         let inbound: Inbound<HoneyBadgerMessage> = match wire::verify(&packet, &context) {
             Ok(inbound) => inbound,
             Err(error) => {
@@ -895,7 +941,9 @@ where
         if self.chance(faults.full_disk) {
             let node = self.any();
             let used = self.nodes[node].disk.used();
-            self.nodes[node].disk.set_faults(DiskFaults { capacity: used.max(1), write_error: 0.0 });
+            self.nodes[node]
+                .disk
+                .set_faults(DiskFaults { capacity: used.max(1), write_error: 0.0 });
             let until = self.now + self.rng.random_range(500..4_000);
             self.at(until, Happening::DiskFree { node });
         } else if faults.disk_error > 0.0 {

@@ -17,7 +17,7 @@ use crate::trace::Trace;
 type AgreementStep = Step<AgreementMessage, bool>;
 
 /// Marks of a remembered BVAL.
-const ESTIMATE: u8 = 1;
+pub(super) const ESTIMATE: u8 = 1;
 const RELAY: u8 = 2;
 
 /// One member's side of the agreement on one proposer's proposal.

@@ -18,11 +18,11 @@ use super::votes::{Kind, Notes, Vote};
 use crate::committee::Committee;
 use crate::core::{Decision, Step, Target};
 use crate::evidence::{Evidence, Fault};
-use crate::limits::MAX_PROPOSAL;
+use crate::limits::{MAX_CLEAR, MAX_PROPOSAL};
 use crate::trace::Trace;
 
-/// The EMPTY mark: a proposal of nothing. Not sealed, there is nothing to hide.
-const EMPTY: u8 = 0;
+/// In front of a proposal in clear, of at most [`MAX_CLEAR`] bytes.
+const CLEAR: u8 = 0;
 /// In front of a sealed proposal.
 const SEALED: u8 = 1;
 
@@ -106,7 +106,7 @@ impl<K: Threshold> EpochState<K> {
         (this, step)
     }
 
-    /// DEC-1: seals a batch and proposes it; an empty one goes as the EMPTY mark.
+    /// DEC-1: seals a batch and proposes it; one too short to hold a trx goes in clear.
     ///
     /// # Panics
     /// If the batch is too large or this member has proposed already: our own mistakes.
@@ -117,8 +117,9 @@ impl<K: Threshold> EpochState<K> {
             "a batch of {} bytes does not fit a proposal",
             batch.len()
         );
-        let value = if batch.is_empty() {
-            vec![EMPTY]
+        let clear = batch.len() <= MAX_CLEAR;
+        let value = if clear {
+            [&[CLEAR], batch].concat()
         } else {
             let target = self.place.target(self.epoch, me);
             let mut value = vec![SEALED];
@@ -126,10 +127,16 @@ impl<K: Threshold> EpochState<K> {
             value
         };
         let mut step = Step::new();
-        self.trace(&mut step, "DEC-1", &format!("seals {} bytes", batch.len()));
+        let how = if clear { "proposes in clear" } else { "seals" };
+        self.trace(&mut step, "DEC-1", &format!("{how} {} bytes", batch.len()));
         let said = self.subset.propose(me, &value);
         self.on_subset(said, &mut step);
         step
+    }
+
+    /// EP-8: whether this member has released a decryption share: then others may know the outcome.
+    pub(super) fn released(&self) -> bool {
+        self.doors.iter().any(|door| door.released)
     }
 
     /// Whether this member has proposed.
@@ -218,13 +225,15 @@ impl<K: Threshold> EpochState<K> {
         for (proposer, delivery) in included {
             match delivery {
                 Delivery::Value(value) => match value.split_first() {
-                    Some((&EMPTY, [])) => self.doors[proposer.get()].opened = Some(Vec::new()),
+                    Some((&CLEAR, batch)) if batch.len() <= MAX_CLEAR => {
+                        self.doors[proposer.get()].opened = Some(batch.to_vec());
+                    }
                     Some((&SEALED, _)) => {
                         self.doors[proposer.get()].sealed = Some(value);
                         self.release(proposer, step);
                         self.try_door(proposer, step);
                     }
-                    _ => self.blame(proposer, "neither EMPTY nor sealed", step),
+                    _ => self.blame(proposer, "neither in clear nor sealed", step),
                 },
                 // The broadcast has accused the proposer.
                 Delivery::Invalid => self.doors[proposer.get()].opened = Some(Vec::new()),

@@ -86,8 +86,8 @@
 //!   the subset.
 //!
 //! Opening (`epoch.rs`):
-//! * **DEC-1** A batch is sealed to the target (group, view, epoch, proposer); an empty batch is
-//!   the EMPTY mark in clear.
+//! * **DEC-1** A batch is sealed to the target (group, view, epoch, proposer); one of at most
+//!   [`MAX_CLEAR`](crate::limits::MAX_CLEAR) bytes (EMPTY and the proposer's time) goes in clear.
 //! * **DEC-2** When the subset is known, and only for what is in it: release the decryption share.
 //! * **DEC-3** With `n - f` shares: the key, put together as in BA-6. A key of somebody else is
 //!   taken if it verifies.
@@ -112,6 +112,10 @@
 //!   decision it has not made durable. This member may have voted in later ones; it remembers those
 //!   votes until it gets there, and decides again what the replica had not kept. It never goes
 //!   back to an epoch whose notes are removed (EP-3).
+//!
+//! * **EP-8** A member *may stop* for good while it has released no decryption share of the epoch in
+//!   progress and remembers no vote of a later one. Where `n - f = n` (f = 0) no trx of that epoch
+//!   or a later one can then be opened by anybody without this member.
 //!
 //! Agreement over the proofs of a consensus change (`proofs.rs`):
 //! * **PRF-1** Every participant broadcasts its proof by RBC-1; ACS-2 applies.
@@ -459,6 +463,11 @@ where
 
     fn epoch(&self) -> Epoch {
         self.epoch
+    }
+
+    fn may_stop(&self) -> bool {
+        let current = self.epochs.get(&self.epoch);
+        self.remembered.is_empty() && current.is_none_or(|state| !state.released())
     }
 }
 

@@ -53,7 +53,11 @@ where
         }
     }
 
-    fn plan<J: Journal>(&self, journal: &J, decision: &Decision) -> Result<Planned, J::Error> {
+    pub(super) fn plan<J: Journal>(
+        &self,
+        journal: &J,
+        decision: &Decision,
+    ) -> Result<Planned, J::Error> {
         let chain = self.chain.as_ref().expect("a producer has a chain");
         let block = chain.head.id.next();
         executor::plan::<C::Generation, _>(
@@ -69,7 +73,7 @@ where
     }
 
     /// BLK-1: a planned decision is a block that waits for votes, or only the end of its epoch.
-    fn decide<J: Journal<Error: Display>>(
+    pub(super) fn decide<J: Journal<Error: Display>>(
         &mut self,
         env: &mut Env,
         journal: &J,

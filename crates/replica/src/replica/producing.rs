@@ -99,6 +99,11 @@ impl<C: Core> Producing<C> {
         self.status_at = now.after(self.status_pause);
     }
 
+    /// When something last came forward.
+    pub(super) const fn since_progress(&self) -> Time {
+        self.progress_at
+    }
+
     /// STA-1: when the next status is due.
     fn status_due(&self) -> Time {
         let busy = self.proposed_at.map_or(self.progress_at, |at| at.max(self.progress_at));
@@ -130,7 +135,9 @@ impl<C: Core> Replica<C> {
         let producing = self.producing.as_ref()?;
         let proposal = if self.gate_open() { producing.proposal_due(self.now) } else { None };
         let status = (producing.committee.size() > 1).then(|| producing.status_due());
-        earliest([producing.wake, proposal, status])
+        // What is overdue waits for something else to happen, not for time.
+        let handover = self.handover_due().filter(|at| *at > self.now);
+        earliest([producing.wake, proposal, status, handover])
     }
 
     /// Packs what was said in this turn into one frame per member and signs each once.

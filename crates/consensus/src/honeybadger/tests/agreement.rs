@@ -1,6 +1,7 @@
 //! Binary agreement alone: mixed inputs, adversarial order, liars, crashes, and the coin's secrecy.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use quorate_crypto::hash::Digest;
 use quorate_crypto::threshold::NodeIndex;
@@ -12,15 +13,19 @@ use crate::committee::Committee;
 use crate::core::{Journal, Step, Target, Topic};
 use crate::evidence::Evidence;
 use crate::honeybadger::Seat;
-use crate::honeybadger::agreement::Agreement;
+use crate::honeybadger::agreement::{Agreement, ESTIMATE};
 use crate::honeybadger::coin::Coin;
 use crate::honeybadger::message::{AgreementMessage, Values};
-use crate::honeybadger::votes::{Notes, Reading};
+use crate::honeybadger::votes::{Kind, Notes, Reading, Vote};
 
 #[derive(Clone, Copy, PartialEq, Debug)]
 enum Source {
     Threshold,
     Public,
+}
+
+fn notes() -> Notes {
+    Notes::new(Topic::Vote, b"test", [1; 8])
 }
 
 struct Table {
@@ -76,15 +81,8 @@ impl Table {
 
     fn start(&mut self, me: NodeIndex) {
         let committee = self.wires.committee;
-        let notes = Notes::new(Topic::Vote, b"test", [1; 8]);
-        let votes = self.disks[me.get()].votes(Topic::Vote);
-        let votes: Vec<_> = votes
-            .iter()
-            .filter_map(|(key, bytes)| match notes.read(key, bytes) {
-                Reading::Vote(vote) => Some(vote),
-                Reading::Stale | Reading::Foreign => None,
-            })
-            .collect();
+        let notes = notes();
+        let votes = self.votes(me);
         let proposer = NodeIndex(0);
         let coin = match self.source {
             Source::Threshold => {
@@ -97,6 +95,29 @@ impl Table {
         let (agreement, step) = Agreement::open(seat, coin, &votes);
         self.agreements[me.get()] = Some(agreement);
         self.apply(me, step);
+    }
+
+    /// What a member remembers.
+    fn votes(&self, me: NodeIndex) -> Vec<Vote> {
+        let stored = self.disks[me.get()].votes(Topic::Vote);
+        let read = |(key, bytes): &(Vec<u8>, Arc<[u8]>)| match notes().read(key, bytes) {
+            Reading::Vote(vote) => Some(vote),
+            Reading::Stale | Reading::Foreign => None,
+        };
+        stored.iter().filter_map(read).collect()
+    }
+
+    /// A member has one estimate in a round, also across restarts.
+    fn check_estimates(&self) {
+        for me in self.everybody() {
+            let mut rounds = BTreeSet::new();
+            for vote in self.votes(me) {
+                let bval = matches!(vote.kind, Kind::BValFalse | Kind::BValTrue);
+                if bval && vote.payload == [ESTIMATE] {
+                    assert!(rounds.insert(vote.round), "{me} has two estimates");
+                }
+            }
+        }
     }
 
     fn input(&mut self, me: NodeIndex, value: bool) {
@@ -206,6 +227,7 @@ impl Table {
             }
             self.ask_again();
         }
+        self.check_estimates();
         let correct = self.correct();
         let decided: BTreeSet<bool> =
             correct.iter().map(|me| self.decided[me.get()].expect("all decide")).collect();
