@@ -18,6 +18,7 @@ use crate::honeybadger::message::{
     Values,
 };
 use crate::honeybadger::shards;
+use crate::limits::MAX_CLEAR;
 
 type TestMangle = Mangle<HoneyBadgerMessage>;
 
@@ -246,7 +247,7 @@ fn garbage_proposals() {
     let mut garbage: BTreeMap<usize, Vec<u8>> = BTreeMap::new();
     garbage.insert(0, Vec::new());
     garbage.insert(1, vec![9, 9]);
-    garbage.insert(2, vec![0, 1]);
+    garbage.insert(2, vec![0; MAX_CLEAR + 2]);
     garbage.insert(3, vec![1]);
     garbage.insert(4, vec![1; 200]);
     for value in garbage.into_values() {

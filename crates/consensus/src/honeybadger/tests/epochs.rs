@@ -6,10 +6,12 @@ use quorate_crypto::threshold::NodeIndex;
 use quorate_crypto::view::ViewKey;
 use quorate_ledger::ids::Epoch;
 
+use super::keyed::KeyedGeneration;
 use super::net::{Net, Order};
 use crate::core::{Appetite, Core, Event, Record};
 use crate::honeybadger::HoneyBadger;
-use crate::limits::PAST_EPOCHS;
+use crate::honeybadger::message::{EpochMessage, HoneyBadgerMessage};
+use crate::limits::{MAX_CLEAR, PAST_EPOCHS};
 
 #[test]
 fn committees_of_every_size_agree() {
@@ -245,5 +247,56 @@ fn the_real_threshold_scheme_survives_crashes() {
         net.run();
         net.check();
         assert!(net.evidence.is_empty());
+    }
+}
+
+fn shares_said(net: &Net<KeyedGeneration>) -> bool {
+    let share = |(_, _, message): &(NodeIndex, NodeIndex, HoneyBadgerMessage)| {
+        matches!(message.body, EpochMessage::Share(..))
+    };
+    net.wires.flying.iter().any(share)
+}
+
+/// Batches too short for a trx go in clear: an idle epoch costs no threshold cryptography.
+#[test]
+fn short_batches_are_not_sealed() {
+    for (length, sealed) in [(0, false), (MAX_CLEAR, false), (MAX_CLEAR + 1, true)] {
+        let mut net = Net::of(4, 1, 0);
+        for me in net.everybody() {
+            let batch = vec![me.0 as u8; length];
+            net.member(me).batches.insert(Epoch(10), batch.clone());
+            net.act(me, Event::Propose(batch));
+        }
+        let mut shares = shares_said(&net);
+        while !net.finished() && net.deliver() {
+            shares |= shares_said(&net);
+        }
+        net.check();
+        assert_eq!(shares, sealed, "a batch of {length} bytes");
+    }
+}
+
+/// A member may stop until it has helped to open a proposal, and again in the next epoch.
+#[test]
+fn stopping_is_allowed_before_the_share() {
+    for seed in 0..20 {
+        let mut net = Net::of(2, 1, seed);
+        let may_stop = |net: &Net<KeyedGeneration>| {
+            net.members[0].core.as_ref().is_some_and(HoneyBadger::may_stop)
+        };
+        for me in net.everybody() {
+            net.act(me, Event::Propose(vec![1; 100]));
+        }
+        let mut released = false;
+        while net.members[0].decisions.is_empty() {
+            assert_eq!(may_stop(&net), !released, "exactly until its share is out");
+            assert!(net.deliver());
+            let own = |(from, _, message): &(NodeIndex, NodeIndex, HoneyBadgerMessage)| {
+                *from == NodeIndex(0) && matches!(message.body, EpochMessage::Share(..))
+            };
+            released |= net.wires.flying.iter().any(own);
+        }
+        assert!(released);
+        assert!(may_stop(&net), "nothing of the next epoch is opened yet");
     }
 }
