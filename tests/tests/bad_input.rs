@@ -192,7 +192,7 @@ fn ten_times_the_pool_is_refused_with_a_code_and_nothing_accepted_is_lost() {
                     accepted.extend(ids.iter().filter_map(Value::as_str).map(str::to_owned));
                     full += answer["refused"].as_array().map_or(0, Vec::len);
                 }
-                Err(ApiError::Refused { status, message, code }) => {
+                Err(ApiError::Refused { status, message, code, .. }) => {
                     assert!(status == 429 || status == 503, "{status} {message}");
                     assert!(!code.is_empty(), "a refusal has a code: {message}");
                     full += batch.len();
@@ -264,7 +264,7 @@ fn a_full_disk_stops_acknowledgements_and_space_brings_them_back() {
             assert!(acknowledged.len() < 2_000, "a full disk takes everything");
         };
         match refusal {
-            ApiError::Refused { status, message, code } => {
+            ApiError::Refused { status, message, code, .. } => {
                 assert_eq!(status, 503, "{message}");
                 assert!(!code.is_empty(), "a refusal has a code: {message}");
             }

@@ -32,6 +32,8 @@ pub enum ApiError {
         message: String,
         /// The node's code, if it gave one.
         code: String,
+        /// What the node says to do, if it says something.
+        hint: String,
     },
     /// The answer is not what the API promises.
     #[error("{path} answered something else than expected: {reason}")]
@@ -62,12 +64,13 @@ impl From<ApiError> for CliError {
                 "start a node with `quorate node run`, or name a running one with --api URL or \
                  QUORATE_API",
             ),
-            ApiError::Refused { status, code, .. } => {
+            ApiError::Refused { status, code, hint, .. } => {
                 let error = Self::new(Kind::Refused, message)
                     .with(json!({ "status": status, "reason": code }));
                 match hint_for(status, &error.message) {
                     Some(hint) => error.hint(hint),
-                    None => error,
+                    None if hint.is_empty() => error,
+                    None => error.hint(hint),
                 }
             }
             ApiError::Unexpected { .. } => {
@@ -77,16 +80,11 @@ impl From<ApiError> for CliError {
     }
 }
 
+/// What to do next in words of the command line; the node's own hints are about its API.
 fn hint_for(status: u16, message: &str) -> Option<&'static str> {
     let message = message.to_lowercase();
     if status == 401 || status == 403 {
         return Some("give a token of that node with --token or QUORATE_TOKEN");
-    }
-    if status == 429 {
-        return Some("the node has too much to do; send again later");
-    }
-    if status == 503 {
-        return Some("look at the node's log and at the free space of its disk");
     }
     if message.contains("not exist") || message.contains("group not found") {
         return Some("`quorate group list` shows the groups of the node");
@@ -248,8 +246,18 @@ impl Api {
             Some(text) => text.to_owned(),
             None => format!("{path} answered {status}"),
         };
-        let code = value.get("code").and_then(Value::as_str).unwrap_or_default().to_owned();
-        Err(ApiError::Refused { status: status.as_u16(), message, code })
+        let part = |key| value.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let (code, hint) = (part("code"), part("hint"));
+        Err(ApiError::Refused { status: status.as_u16(), message, code, hint })
+    }
+
+    /// Whether a group can be used on this node: its genesis is known and checked.
+    ///
+    /// # Errors
+    /// [`ApiError`].
+    pub async fn is_ready(&self, group: &str) -> Result<bool, ApiError> {
+        let status = self.own(group, "status").await?;
+        Ok(status["ready"] == true)
     }
 
     /// What the node says of itself.

@@ -81,7 +81,10 @@ impl Group {
     async fn add(&mut self, node: &NodeProcess) -> Result<()> {
         let api = node.api();
         let what = format!("{} knowing who orders the group", node.name());
-        until(&what, LIMIT, || async { look(api.consensus(&self.id).await.map(Some)) }).await?;
+        until(&what, LIMIT, || async {
+            look(api.is_ready(&self.id).await.map(|ready| ready.then_some(())))
+        })
+        .await?;
         let key = api.group(&self.id).await?.user_pubkey;
         self.members.push(Member { name: node.name().to_owned(), api, key });
         Ok(())
