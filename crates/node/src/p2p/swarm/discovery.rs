@@ -125,8 +125,10 @@ impl Task {
             }
             if self.swarm.is_connected(&peer) {
                 // A member is looked for that is here already: its item has been lost.
-                for group in of_group.is_none().then(|| self.groups_of(&peer)).unwrap_or_default() {
-                    self.ask(group, peer);
+                if of_group.is_none() {
+                    for group in self.groups_of(&peer) {
+                        self.ask(group, peer);
+                    }
                 }
                 continue;
             }
