@@ -12,6 +12,7 @@ use quorate_cli::wait::{Look, until};
 use quorate_ledger::seed::Seed;
 use quorate_tests::{network, run};
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 use uuid::Uuid;
 
 const LIMIT: Duration = Duration::from_secs(120);
@@ -181,23 +182,27 @@ fn ten_times_the_pool_is_refused_with_a_code_and_nothing_accepted_is_lost() {
             agreement_count: 10,
         };
         group.change(&change).await.expect("slow epochs");
-        let path = format!("/api/v1/node/{}/trxs", group.id);
+        let path = format!("/api/v1/node/{}/trx", group.id);
         let mut accepted = Vec::new();
         let mut full = 0;
-        for batch in signed(&group, 10 * POOL).chunks(1000) {
-            let body = Value::Array(batch.iter().map(|post| post.body.clone()).collect());
-            match api.post::<Value>(&path, &body).await {
-                Ok(answer) => {
-                    let ids = answer["accepted"].as_array().cloned().unwrap_or_default();
-                    accepted.extend(ids.iter().filter_map(Value::as_str).map(str::to_owned));
-                    full += answer["refused"].as_array().map_or(0, Vec::len);
+        for wave in signed(&group, 10 * POOL).chunks(500) {
+            let mut requests = JoinSet::new();
+            for post in wave {
+                let (api, path, post) = (api.clone(), path.clone(), post.clone());
+                requests.spawn(async move {
+                    (post.id.to_string(), api.post::<Value>(&path, &post.body).await)
+                });
+            }
+            for (id, answer) in requests.join_all().await {
+                match answer {
+                    Ok(_) => accepted.push(id),
+                    Err(ApiError::Refused { status, message, code, .. }) => {
+                        assert!(status == 429 || status == 503, "{status} {message}");
+                        assert!(!code.is_empty(), "a refusal has a code: {message}");
+                        full += 1;
+                    }
+                    Err(error) => panic!("{error}"),
                 }
-                Err(ApiError::Refused { status, message, code, .. }) => {
-                    assert!(status == 429 || status == 503, "{status} {message}");
-                    assert!(!code.is_empty(), "a refusal has a code: {message}");
-                    full += batch.len();
-                }
-                Err(error) => panic!("{error}"),
             }
         }
         assert!(full > POOL, "the pool has a limit: {full} were refused");

@@ -475,9 +475,6 @@ pub struct LoadArgs {
     /// Members that sign the posts.
     #[arg(long, default_value_t = 64)]
     pub members: usize,
-    /// Posts in one request; 1 uses the single-post path.
-    #[arg(long, default_value_t = 64)]
-    pub batch: usize,
     /// Epoch interval in milliseconds.
     #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u64).range(500..=60_000))]
     pub interval: u64,

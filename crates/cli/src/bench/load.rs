@@ -6,13 +6,14 @@
 //! are for the whole.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 use uuid::Uuid;
 
 use super::document::write_section;
@@ -158,8 +159,8 @@ struct Run {
 }
 
 enum Event {
-    /// A batch was sent at that time and accepted.
-    Sent(Vec<Uuid>, Instant),
+    /// A post was sent at that time, and acknowledged since.
+    Sent(Uuid, Instant),
     /// The pool was full.
     Full,
     /// A block was seen, with its trxs.
@@ -171,14 +172,13 @@ enum Event {
 async fn load(group: &Group, signed: Vec<Signed>, args: &LoadArgs) -> Result<Run> {
     let (events, mut inbox) = mpsc::unbounded_channel();
     let mut tasks = JoinSet::new();
-    let permits = std::sync::Arc::new(Semaphore::new(args.clients));
+    let permits = Arc::new(Semaphore::new(args.clients));
     let from = group.owner().api.consensus(&group.id).await?.curr_block_id;
     tasks.spawn(watch(group.owner().api.clone(), group.id.clone(), from, events.clone()));
     tasks.spawn(send(Sender {
         apis: group.members.iter().map(|m| m.api.clone()).collect(),
         group: group.id.clone(),
         signed,
-        batch: args.batch.clamp(1, 1000).min(args.clients.max(1)),
         rate: args.rate,
         permits: permits.clone(),
         events,
@@ -194,14 +194,10 @@ async fn load(group: &Group, signed: Vec<Signed>, args: &LoadArgs) -> Result<Run
     let mut early: HashMap<Uuid, Instant> = HashMap::new();
     while let Ok(Some(event)) = tokio::time::timeout_at(end, inbox.recv()).await {
         match event {
-            Event::Sent(ids, at) => {
-                for id in ids {
-                    match early.remove(&id) {
-                        Some(seen) => run.count(at, seen, measure_from, &permits, args),
-                        None => drop(sent.insert(id, at)),
-                    }
-                }
-            }
+            Event::Sent(id, at) => match early.remove(&id) {
+                Some(seen) => run.count(at, seen, measure_from, &permits, args),
+                None => drop(sent.insert(id, at)),
+            },
             Event::Block(ids, seen) => {
                 if seen >= measure_from {
                     run.blocks += 1;
@@ -231,78 +227,49 @@ struct Sender {
     apis: Vec<Api>,
     group: String,
     signed: Vec<Signed>,
-    batch: usize,
     rate: Option<u64>,
-    permits: std::sync::Arc<Semaphore>,
+    permits: Arc<Semaphore>,
     events: mpsc::UnboundedSender<Event>,
 }
 
 /// Sends all posts, to each producer in turn, as permits (closed loop) or time (open loop) allow.
 async fn send(sender: Sender) {
-    let Sender { apis, group, mut signed, batch, rate, permits, events } = sender;
-    let mut tick = rate.map(|rate| {
-        let seconds = batch as f64 / rate.max(1) as f64;
-        let mut tick = interval(Duration::from_secs_f64(seconds));
-        tick.set_missed_tick_behavior(MissedTickBehavior::Burst);
-        tick
-    });
+    let Sender { apis, group, signed, rate, permits, events } = sender;
+    let path: Arc<str> = format!("/api/v1/node/{group}/trx").into();
+    let started = Instant::now();
     let mut requests = JoinSet::new();
-    let mut turn = 0;
-    while !signed.is_empty() {
-        if let Some(tick) = &mut tick {
-            tick.tick().await;
+    for (n, post) in signed.into_iter().enumerate() {
+        if let Some(rate) = rate {
+            sleep_until(started + Duration::from_secs_f64(n as f64 / rate.max(1) as f64)).await;
         } else {
-            let wanted = u32::try_from(batch).unwrap_or(u32::MAX);
-            let Ok(permit) = permits.acquire_many(wanted).await else { return };
-            // Given back one by one, when each post is seen in a block.
+            let Ok(permit) = permits.acquire().await else { return };
+            // Given back when the post is seen in a block.
             permit.forget();
         }
-        let posts = signed.split_off(signed.len().saturating_sub(batch));
-        let api = apis[turn % apis.len()].clone();
-        turn += 1;
-        requests.spawn(request(api, group.clone(), posts, events.clone()));
+        let api = apis[n % apis.len()].clone();
+        requests.spawn(request(api, path.clone(), post, events.clone()));
         while requests.try_join_next().is_some() {}
     }
     while requests.join_next().await.is_some() {}
 }
 
-/// Sends one batch, again and again while the pool is full.
-async fn request(
-    api: Api,
-    group: String,
-    posts: Vec<Signed>,
-    events: mpsc::UnboundedSender<Event>,
-) {
-    let ids: Vec<Uuid> = posts.iter().map(|p| p.id).collect();
-    let mut bodies: Vec<Value> = posts.into_iter().map(|p| p.body).collect();
+/// Sends one post, again and again while the pool is full.
+async fn request(api: Api, path: Arc<str>, post: Signed, events: mpsc::UnboundedSender<Event>) {
     let at = Instant::now();
-    let single = format!("/api/v1/node/{group}/trx");
-    let many = format!("/api/v1/node/{group}/trxs");
     loop {
-        let result = if bodies.len() == 1 {
-            api.post::<Value>(&single, &bodies[0]).await.map(|_| Vec::new())
-        } else {
-            let body = Value::Array(bodies.clone());
-            api.post::<Value>(&many, &body).await.map(|answer| refused(&answer))
-        };
-        match result {
-            Ok(again) if again.is_empty() => break,
-            Ok(again) => bodies.retain(|b| again.iter().any(|id| b["trx_id"] == id.as_str())),
-            Err(ApiError::Refused { status: 429, .. }) => {}
+        match api.post::<IgnoredAny>(&path, &post.body).await {
+            Ok(_) => break,
+            Err(ApiError::Refused { status: 429, .. }) => {
+                let _ = events.send(Event::Full);
+                sleep(BACK_OFF).await;
+            }
             Err(error) => {
                 let _ = events.send(Event::Broken(error.to_string()));
                 return;
             }
         }
-        let _ = events.send(Event::Full);
-        sleep(BACK_OFF).await;
     }
-    let _ = events.send(Event::Sent(ids, at));
-}
-
-fn refused(answer: &Value) -> Vec<String> {
-    let list = answer["refused"].as_array().into_iter().flatten();
-    list.filter_map(|item| item["trx_id"].as_str().map(str::to_owned)).collect()
+    let _ = events.send(Event::Sent(post.id, at));
 }
 
 #[derive(Deserialize)]
@@ -412,7 +379,7 @@ impl Figures {
             ("blocks", self.blocks.to_string()),
             ("commit latency p50", format!("{:.0} ms", self.latency_p50_ms)),
             ("commit latency p99", format!("{:.0} ms", self.latency_p99_ms)),
-            ("batches sent again (pool full)", self.refused_pool_full.to_string()),
+            ("posts sent again (pool full)", self.refused_pool_full.to_string()),
             ("memory of each producer, peak", list(&self.memory_peak_mb, "MB")),
             ("memory of each producer, at the end", list(&self.memory_mb, "MB")),
             ("core used by each producer, idle", list(&self.idle_cpu_percent, "%")),

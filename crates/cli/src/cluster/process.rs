@@ -12,6 +12,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
@@ -99,7 +100,7 @@ pub struct NodeSpec {
 pub struct NodeProcess {
     spec: NodeSpec,
     child: Option<Child>,
-    pending: Option<oneshot::Receiver<Ready>>,
+    pending: Option<oneshot::Receiver<Result<Ready, String>>>,
     ready: Option<Ready>,
 }
 
@@ -192,10 +193,11 @@ impl NodeProcess {
     pub async fn ready(&mut self) -> Result<(), ProcessError> {
         let Some(pending) = self.pending.take() else { return Ok(()) };
         match timeout(READY_LIMIT, pending).await {
-            Ok(Ok(ready)) => {
+            Ok(Ok(Ok(ready))) => {
                 self.ready = Some(ready);
                 Ok(())
             }
+            Ok(Ok(Err(why))) => Err(self.error(why)),
             Ok(Err(_)) => {
                 let status = self.child.as_mut().and_then(|c| c.wait().ok());
                 let status = status.map_or_else(String::new, |s| format!(" ({s})"));
@@ -312,8 +314,12 @@ impl Drop for NodeProcess {
     }
 }
 
-/// Reads the ready line, and then everything else, so that the child never waits for its reader.
-fn read_ready(mut stdout: BufReader<impl std::io::Read>, sender: oneshot::Sender<Ready>) {
+/// Reads the ready line (or the error in its place), and then everything else, so that the child
+/// never waits for its reader.
+fn read_ready(
+    mut stdout: BufReader<impl std::io::Read>,
+    sender: oneshot::Sender<Result<Ready, String>>,
+) {
     let mut sender = Some(sender);
     let mut line = String::new();
     loop {
@@ -322,10 +328,16 @@ fn read_ready(mut stdout: BufReader<impl std::io::Read>, sender: oneshot::Sender
             Ok(0) | Err(_) => return,
             Ok(_) => {}
         }
-        if let Ok(ready) = serde_json::from_str(&line)
-            && let Some(sender) = sender.take()
-        {
-            let _ = sender.send(ready);
+        let Ok(value) = serde_json::from_str::<Value>(&line) else { continue };
+        let said = match value["error"]["message"].as_str() {
+            Some(why) => Err(why.to_owned()),
+            None => match serde_json::from_value(value) {
+                Ok(ready) => Ok(ready),
+                Err(_) => continue,
+            },
+        };
+        if let Some(sender) = sender.take() {
+            let _ = sender.send(said);
         }
     }
 }
