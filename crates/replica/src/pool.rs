@@ -15,7 +15,7 @@ use quorate_consensus::core::Time;
 use quorate_ledger::codec::decode_message;
 use quorate_ledger::ids::TrxId;
 use quorate_ledger::trx;
-use rand::seq::index;
+use rand::RngExt;
 use rand_chacha::ChaCha20Rng;
 
 use crate::limits::{
@@ -46,6 +46,32 @@ impl PoolLimits {
             trxs: self.trxs / 4 * POOL_GOSSIP_QUARTERS,
             bytes: self.bytes / 4 * POOL_GOSSIP_QUARTERS,
         }
+    }
+}
+
+/// One in so many trxs that fall to another producer is proposed all the same.
+const EXTRA: u32 = 16;
+
+/// Whose turn it is to propose which trx.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Lot {
+    /// This producer's position.
+    pub me: u16,
+    /// Number of producers.
+    pub n: u16,
+    /// The epoch: the lot falls anew in each.
+    pub epoch: u64,
+}
+
+impl Lot {
+    /// Whether a trx falls to this producer. A mixing function of 64 bits is enough: to choose an id
+    /// that falls to a traitor in many epochs in a row is to choose to be late.
+    fn falls_to(self, id: &TrxId) -> bool {
+        let (high, low) = id.0.as_u64_pair();
+        let mut mixed = high ^ low.rotate_left(32) ^ self.epoch.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) % u64::from(self.n.max(1)) == u64::from(self.me)
     }
 }
 
@@ -297,11 +323,12 @@ impl Pool {
         self.timers.first().map(|(time, _)| *time)
     }
 
-    /// Draws what this node proposes as one of `n` producers: everything if little waits, else at
-    /// random its share of the oldest, twice over, so that the producers' choices differ and yet
-    /// cover all. Expired trxs are left out.
+    /// Draws what this node proposes: everything if little waits. Else each trx of the window falls
+    /// to one producer, by a hash that differs from epoch to epoch, so that together the producers
+    /// propose all of it once; and one in [`EXTRA`] of the others' is drawn at random besides, so that
+    /// nobody can keep a trx out by being the one it falls to. Expired trxs are left out.
     #[must_use]
-    pub fn select(&self, rng: &mut ChaCha20Rng, n: usize, now_ns: i64) -> Vec<Arc<[u8]>> {
+    pub fn select(&self, rng: &mut ChaCha20Rng, lot: Lot, now_ns: i64) -> Vec<Arc<[u8]>> {
         let mut window = Vec::new();
         let mut bytes = 0;
         for id in self.order.values() {
@@ -314,15 +341,16 @@ impl Pool {
                 break;
             }
             bytes += trx.bytes.len();
-            window.push(&trx.bytes);
+            window.push((id, &trx.bytes));
         }
-        let share = (window.len() * 2).div_ceil(n);
-        if bytes <= WINDOW_SMALL || share >= window.len() {
-            return window.into_iter().cloned().collect();
+        let whole = bytes <= WINDOW_SMALL;
+        let mut mine = |id| whole || lot.falls_to(id) || rng.random_ratio(1, EXTRA);
+        let drawn: Vec<Arc<[u8]>> =
+            window.iter().filter(|(id, _)| mine(id)).map(|(_, bytes)| Arc::clone(bytes)).collect();
+        match window.first() {
+            Some((_, oldest)) if drawn.is_empty() => vec![Arc::clone(oldest)],
+            _ => drawn,
         }
-        let mut drawn = index::sample(rng, window.len(), share).into_vec();
-        drawn.sort_unstable();
-        drawn.into_iter().map(|place| window[place].clone()).collect()
     }
 }
 

@@ -13,6 +13,10 @@ fn rng() -> ChaCha20Rng {
     ChaCha20Rng::seed_from_u64(1)
 }
 
+fn lot(me: u16, n: u16) -> Lot {
+    Lot { me, n, epoch: 7 }
+}
+
 fn make(number: u64, size: usize, expires: i64) -> (TrxId, CheckedTrx) {
     let id = TrxId(uuid::Builder::from_random_bytes(u128::from(number).to_be_bytes()).into_uuid());
     let group = GroupId(uuid::Uuid::nil());
@@ -86,7 +90,7 @@ fn a_gossiped_trx_can_become_own_and_keeps_its_place() {
     let (id, trx) = make(1, 10, 0);
     assert_eq!(pool.add_own(START, id, trx.clone()), Ok(Added::New));
     assert!(pool.is_own(&id));
-    assert_eq!(pool.select(&mut rng(), 4, 0)[1], trx.bytes, "second still");
+    assert_eq!(pool.select(&mut rng(), lot(0, 4), 0)[1], trx.bytes, "second still");
     pool.clear_gossiped();
     assert_eq!(pool.len(), 1);
 }
@@ -157,17 +161,29 @@ fn little_is_proposed_whole_much_is_drawn() {
         let (id, trx) = make(number, 200, 0);
         pool.add_own(START, id, trx).expect("room");
     }
-    let drawn = pool.select(&mut rng(), 10, 0);
-    assert_eq!(drawn.len(), 200, "2 of 10 parts");
-    let other = pool.select(&mut ChaCha20Rng::seed_from_u64(2), 10, 0);
-    assert_ne!(drawn, other, "choices differ");
-    assert_eq!(pool.select(&mut rng(), 2, 0).len(), 1_000, "two producers propose all");
+    let mut proposed = std::collections::BTreeMap::new();
+    for me in 0..10 {
+        let drawn = pool.select(&mut rng(), lot(me, 10), 0);
+        assert!(drawn.len() > 100 && drawn.len() < 250, "{} of 1,000", drawn.len());
+        for bytes in drawn {
+            *proposed.entry(bytes).or_insert(0) += 1;
+        }
+    }
+    assert_eq!(proposed.len(), 1_000, "together they propose all of it");
+    assert!(proposed.values().sum::<usize>() < 1_800, "and little of it twice");
+    let (one, next) = (lot(3, 10), Lot { epoch: 8, ..lot(3, 10) });
+    assert_ne!(pool.select(&mut rng(), one, 0), pool.select(&mut rng(), next, 0));
+    assert_ne!(
+        pool.select(&mut rng(), one, 0),
+        pool.select(&mut ChaCha20Rng::seed_from_u64(2), one, 0),
+        "what falls to others is drawn at random"
+    );
     let mut few = Pool::new(PoolLimits::default());
     for number in 0..50 {
         let (id, trx) = make(number, 200, 0);
         few.add_own(START, id, trx).expect("room");
     }
-    assert_eq!(few.select(&mut rng(), 10, 0).len(), 50, "little is proposed whole");
+    assert_eq!(few.select(&mut rng(), lot(0, 10), 0).len(), 50, "little is proposed whole");
 }
 
 #[test]
@@ -177,7 +193,7 @@ fn the_window_is_bounded_and_skips_what_has_expired() {
         let (id, trx) = make(number, 20, if number == 0 { 10 } else { 0 });
         pool.add_own(START, id, trx).expect("room");
     }
-    let all = pool.select(&mut rng(), 1, 20);
+    let all = pool.select(&mut rng(), lot(0, 1), 20);
     let bytes: usize = all.iter().map(|trx| trx.len()).sum();
     assert!(all.len() <= WINDOW_TRXS && bytes <= WINDOW_BYTES);
     assert!(!all.contains(&make(0, 20, 10).1.bytes), "the first has expired");
@@ -188,7 +204,7 @@ fn the_window_is_bounded_and_skips_what_has_expired() {
     big.add_own(START, id, trx).expect("room");
     let (id, trx) = make(2, data.len(), 0);
     big.add_own(START, id, trx).expect("room");
-    assert_eq!(big.select(&mut rng(), 1, 0).len(), 1, "one always goes");
+    assert_eq!(big.select(&mut rng(), lot(0, 1), 0).len(), 1, "one always goes");
 }
 
 #[test]

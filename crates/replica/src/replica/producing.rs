@@ -34,6 +34,7 @@ use crate::limits::{
     FRAME_BYTES, MAX_FRAME_PAYLOADS, MAX_QUEUED_DECISIONS, STATUS_ANSWER_MS, STATUS_MAX_MS,
     STATUS_MS,
 };
+use crate::pool::Lot;
 use crate::proposal::Proposal;
 use crate::wire::{self, CommitteeFrame, CommitteeMessage, Status};
 
@@ -339,7 +340,9 @@ where
         }
         producing.proposed_at = Some(env.now);
         let time_ns = nanoseconds(env.now);
-        let trxs = self.pool.select(&mut env.rng, producing.committee.size(), time_ns);
+        let n = producing.committee.size() as u16;
+        let lot = Lot { me: producing.me.0, n, epoch: self.next_epoch.0 };
+        let trxs = self.pool.select(&mut env.rng, lot, time_ns);
         let batch = Proposal { time_ns, trxs }.encode();
         self.step_core(env, journal, Event::Propose(batch), out);
     }
