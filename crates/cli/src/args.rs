@@ -104,7 +104,7 @@ pub enum Command {
 #[derive(Debug, Subcommand)]
 pub enum NodeCommand {
     /// Run a node until it is told to stop.
-    Run(RunArgs),
+    Run(Box<RunArgs>),
     /// Show what a running node says of itself.
     Status,
 }

@@ -19,7 +19,7 @@ const STOP_LIMIT: Duration = Duration::from_secs(8);
 
 pub async fn run(api: &Api, command: NodeCommand, format: Format) -> Result<Option<Report>> {
     match command {
-        NodeCommand::Run(args) => serve(args, NodeKind::Full, format).await,
+        NodeCommand::Run(args) => serve(*args, NodeKind::Full, format).await,
         NodeCommand::Status => {
             let node = api.node().await?;
             let human = format!(

@@ -30,12 +30,15 @@ use crate::output::{Report, text};
 /// Largest file read: a view chain of thousands of changes fits easily.
 const MAX_FILE: u64 = 256 * 1024 * 1024;
 
+/// One kind of check: the file's JSON, and the seed it must go back to.
+type Check = fn(&Value, Option<&Seed>) -> Result<Report>;
+
 /// Runs the command.
 ///
 /// # Errors
 /// If the file cannot be read, or does not hold.
 pub fn run(command: VerifyCommand) -> Result<Report> {
-    let (args, check): (VerifyArgs, fn(&Value, Option<&Seed>) -> Result<Report>) = match command {
+    let (args, check): (VerifyArgs, Check) = match command {
         VerifyCommand::Block(args) => (args, block),
         VerifyCommand::Proof(args) => (args, proof),
         VerifyCommand::Receipt(args) => (args, receipt),
