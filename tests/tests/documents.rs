@@ -46,6 +46,24 @@ fn links_between_documents_lead_somewhere() {
     assert!(checked > 10, "only {checked} links were found");
 }
 
+#[test]
+fn files_named_in_documents_exist() {
+    let mut checked = 0;
+    for document in documents() {
+        let text = std::fs::read_to_string(&document).expect("a document can be read");
+        for name in text.split('`').skip(1).step_by(2) {
+            let ours =
+                ["crates/", "docs/", "vectors/"].iter().any(|p| name.starts_with(p));
+            let plain = name.chars().all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c));
+            if ours && plain {
+                assert!(root().join(name).exists(), "{} names {name}", document.display());
+                checked += 1;
+            }
+        }
+    }
+    assert!(checked > 20, "only {checked} files were found");
+}
+
 /// The commands of code blocks and of `code` that begin with `quorate`.
 fn commands(text: &str) -> Vec<Vec<String>> {
     let starts = text.match_indices("quorate ").filter(|(at, _)| {

@@ -64,7 +64,7 @@ pub const RESEND_TRXS: usize = 1_024;
 pub const WINDOW_TRXS: usize = 4_096;
 
 /// Bytes of the oldest trxs a proposal is drawn from (always at least one trx).
-pub const WINDOW_BYTES: usize = 768 * 1024;
+pub const WINDOW_BYTES: usize = 880 * 1024;
 
 /// A window of at most so many bytes is proposed whole: drawing saves nothing.
 pub const WINDOW_SMALL: usize = 64 * 1024;
