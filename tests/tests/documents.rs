@@ -52,8 +52,7 @@ fn files_named_in_documents_exist() {
     for document in documents() {
         let text = std::fs::read_to_string(&document).expect("a document can be read");
         for name in text.split('`').skip(1).step_by(2) {
-            let ours =
-                ["crates/", "docs/", "vectors/"].iter().any(|p| name.starts_with(p));
+            let ours = ["crates/", "docs/", "vectors/"].iter().any(|p| name.starts_with(p));
             let plain = name.chars().all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c));
             if ours && plain {
                 assert!(root().join(name).exists(), "{} names {name}", document.display());
