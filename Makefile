@@ -47,7 +47,7 @@ fmt: ## Format the code.
 bench: ## The figures of docs/benchmarks.md.
 	.ci/setup build
 	cargo build --release --locked --bin quorate
-	./target/release/quorate bench load --seconds 60 --write docs/benchmarks.md
+	./target/release/quorate bench load --seconds 60 --clients 2400 --write docs/benchmarks.md
 
 sim-long: ## Ten thousand seeds of the simulator.
 	.ci/setup build
