@@ -470,7 +470,7 @@ pub struct LoadArgs {
     #[arg(long)]
     pub rate: Option<u64>,
     /// Closed loop: posts that are under way at any time.
-    #[arg(long, default_value_t = 4096)]
+    #[arg(long, default_value_t = 2400)]
     pub clients: usize,
     /// Members that sign the posts.
     #[arg(long, default_value_t = 64)]

@@ -3,6 +3,7 @@
 //! | module | what it gives |
 //! |---|---|
 //! | [`hash`] | SHA-256 digests and a canonical, length-prefixed hasher |
+//! | [`mac`] | HMAC-SHA-256 |
 //! | [`member`] | secp256k1 keys of group members: signatures of trxs, requests, announces; Ethereum addresses |
 //! | [`view`] | Ed25519 consensus keys of one view: envelopes and certificates |
 //! | [`cipher`] | AES-256-GCM sealing with a 32-byte key |
@@ -16,6 +17,7 @@ pub mod cipher;
 pub mod erasure;
 pub mod hash;
 pub mod keygen;
+pub mod mac;
 pub mod member;
 pub mod recipient;
 pub mod threshold;

@@ -2,10 +2,9 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use hmac::{Hmac, KeyInit as _, Mac as _};
+use quorate_crypto::mac::MacKey;
 use quorate_ledger::ids::GroupId;
 use serde::{Deserialize, Serialize};
-use sha2::Sha256;
 
 /// How long a token in a seed is good for: five years, in seconds.
 const SEED_SECONDS: i64 = 5 * 365 * 24 * 3600;
@@ -61,14 +60,14 @@ pub enum TokenError {
 
 /// Makes and checks tokens.
 pub struct Tokens {
-    key: Hmac<Sha256>,
+    key: MacKey,
 }
 
 impl Tokens {
     /// With an HMAC key.
     #[must_use]
     pub fn new(key: &[u8]) -> Self {
-        Self { key: Hmac::new_from_slice(key).expect("HMAC takes keys of any length") }
+        Self { key: MacKey::new(key) }
     }
 
     /// The token of a seed.
@@ -89,9 +88,8 @@ impl Tokens {
         let header = URL_SAFE_NO_PAD.encode(br#"{"alg":"HS256","typ":"JWT"}"#);
         let body = serde_json::to_vec(claims).expect("claims are JSON");
         let signed = format!("{header}.{}", URL_SAFE_NO_PAD.encode(body));
-        let mut mac = self.key.clone();
-        mac.update(signed.as_bytes());
-        format!("{signed}.{}", URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes()))
+        let tag = self.key.tag(signed.as_bytes());
+        format!("{signed}.{}", URL_SAFE_NO_PAD.encode(tag))
     }
 
     /// Checks a token.
@@ -118,9 +116,9 @@ impl Tokens {
         if parsed.alg != "HS256" {
             return Err(TokenError::Malformed);
         }
-        let mut mac = self.key.clone();
-        mac.update(signed.as_bytes());
-        mac.verify_slice(&decode(signature)?).map_err(|_| TokenError::Signature)?;
+        if !self.key.verify(signed.as_bytes(), &decode(signature)?) {
+            return Err(TokenError::Signature);
+        }
         let claims: Claims =
             serde_json::from_slice(&decode(body)?).map_err(|_| TokenError::Malformed)?;
         if claims.exp <= now { Err(TokenError::Expired) } else { Ok(claims) }
