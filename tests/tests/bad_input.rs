@@ -305,13 +305,18 @@ fn a_damaged_ledger_is_named_at_the_start_and_repaired_from_peers() {
             group.packaged(api, &trxs[n..], LIMIT).await.expect("the post is ordered");
         }
         group.level().await.expect("both are at the same height");
-        cluster.node_mut("u1").stop().await.expect("u1 stops well");
         let dir = cluster.node("u1").dir().to_owned();
-        damage(&dir.join("groups").join(&group.id));
-
         let data_dir = dir.to_str().expect("a path").to_owned();
-        let found =
-            quorate_tests::quorate(&["doctor", "--data-dir", &data_dir, "--output", "json"]);
+        let doctor = ["doctor", "--data-dir", &data_dir, "--output", "json"];
+        let running = quorate_tests::json_of(&quorate_tests::quorate(&doctor));
+        let message = running["error"]["message"].as_str().expect("the doctor needs the node gone");
+        assert!(message.contains("is used by a running node"), "{message}");
+        cluster.node_mut("u1").stop().await.expect("u1 stops well");
+        let sound = quorate_tests::quorate(&doctor);
+        assert_eq!(sound.status.code(), Some(0), "{:?}", quorate_tests::json_of(&sound));
+
+        damage(&dir.join("groups").join(&group.id));
+        let found = quorate_tests::quorate(&doctor);
         assert_eq!(found.status.code(), Some(1), "the doctor finds the damage");
         let found = quorate_tests::json_of(&found);
         let problem = &found["groups"][0]["problems"][0];

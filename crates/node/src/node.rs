@@ -36,6 +36,7 @@ use crate::keystore::{Keystore, KeystoreError, password_of};
 use crate::p2p::{Delivery, Network, NetworkError, Settings, Sink};
 use crate::telemetry;
 use crate::verify::Verifier;
+pub use files::lock;
 use files::{Files, Record};
 
 /// Most groups a node opens.
@@ -79,7 +80,7 @@ pub enum NodeError {
     #[error(transparent)]
     Seed(#[from] SeedError),
     /// Another process uses the data directory.
-    #[error("the data directory {0} is used by another running node; stop it or use another one")]
+    #[error("the data directory {0} is used by a running node; stop it or use another one")]
     Locked(PathBuf),
     /// A file or directory of the node.
     #[error("{path}: {source}")]

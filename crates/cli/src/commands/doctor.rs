@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use quorate_node::node::lock;
 use quorate_storage::check::{Problem, check, repair};
 use quorate_storage::disk::RealDisk;
 use serde_json::{Value, json};
@@ -19,6 +20,8 @@ const GROUPS: &str = "groups";
 /// If something is wrong and was not repaired.
 pub fn run(args: &DoctorArgs) -> Result<Report> {
     let groups = groups(&args.data_dir)?;
+    // As a running node keeps us out, we keep nodes out.
+    let _lock = lock(&args.data_dir).map_err(|e| CliError::failed(e.to_string()))?;
     let bar = progress(groups.len() as u64, "groups");
     let mut found = Vec::new();
     let mut rows = table(["group", "file", "what is wrong"]);
@@ -96,7 +99,7 @@ impl Examined {
 
 fn examine(name: &str, dir: &Path, mend: bool) -> Result<Examined> {
     let failed = |e: quorate_storage::disk::DiskError| {
-        CliError::failed(format!("group {name}: {e}")).hint("is the node still running?")
+        CliError::failed(format!("group {name}: {e}")).hint("look at the disk and its permissions")
     };
     let mut disk = RealDisk::open(dir).map_err(failed)?;
     let report = check(&disk).map_err(failed)?;

@@ -34,6 +34,25 @@ fn error(path: &Path) -> impl FnOnce(io::Error) -> NodeError {
     move |source| NodeError::Io { path, source }
 }
 
+/// Locks a data directory against other processes, for as long as the file lives.
+///
+/// # Errors
+/// [`NodeError::Locked`] if another process holds it, [`NodeError::Io`].
+pub fn lock(root: &Path) -> Result<File, NodeError> {
+    let path = root.join("lock");
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path)
+        .map_err(error(&path))?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(NodeError::Locked(root.to_owned())),
+        Err(errno) => Err(NodeError::Io { path, source: errno.into() }),
+    }
+}
+
 impl Files {
     /// Opens and locks it, making it if need be.
     ///
@@ -43,18 +62,8 @@ impl Files {
         for dir in [root.to_owned(), root.join("descriptors"), root.join("groups")] {
             fs::create_dir_all(&dir).map_err(error(&dir))?;
         }
-        let path = root.join("lock");
-        let file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path)
-            .map_err(error(&path))?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Self { root: root.to_owned(), lock: Mutex::new(Some(file)) }),
-            Err(rustix::io::Errno::WOULDBLOCK) => Err(NodeError::Locked(root.to_owned())),
-            Err(errno) => Err(NodeError::Io { path, source: errno.into() }),
-        }
+        let file = lock(root)?;
+        Ok(Self { root: root.to_owned(), lock: Mutex::new(Some(file)) })
     }
 
     /// Lets other processes in.
