@@ -38,8 +38,12 @@ enum NameOp {
 pub struct DiskFaults {
     /// Most bytes the disk holds; 0 for no limit.
     pub capacity: u64,
+    /// Chance that a read fails, per call.
+    pub read_error: f64,
     /// Chance that a write or a sync fails, per call.
     pub write_error: f64,
+    /// Chance that a write lands at another place of the same file, per call.
+    pub misdirect: f64,
 }
 
 #[derive(Debug)]
@@ -57,9 +61,13 @@ struct State {
     counts: BTreeMap<&'static str, u64>,
 }
 
-/// A handle on a simulated disk; the world keeps another one to crash it.
+/// A handle on a directory of a simulated disk; the world keeps one of the whole disk to crash it.
 #[derive(Clone, Debug)]
-pub struct FaultyDisk(Arc<Mutex<State>>);
+pub struct FaultyDisk {
+    disk: Arc<Mutex<State>>,
+    /// Path of the directory with a `/` behind it; empty for the root.
+    root: String,
+}
 
 fn splice(content: &mut Vec<u8>, offset: u64, bytes: &[u8]) {
     let start = usize::try_from(offset).expect("simulated files fit memory");
@@ -116,7 +124,45 @@ impl State {
         *self.counts.entry(kind).or_default() += 1;
     }
 
-    fn may_fail(&mut self, path: &str) -> Result<()> {
+    fn is_dead(&self) -> bool {
+        self.fuse == Some(0)
+    }
+
+    /// A random file that is not empty and whose path contains `part`, and its length.
+    fn pick(&mut self, part: &str) -> Option<(u64, usize)> {
+        let fitting = |(name, id): &(&String, &u64)| {
+            name.contains(part) && !self.files[id].visible.is_empty()
+        };
+        let ids: Vec<u64> = self.names.iter().filter(fitting).map(|(_, id)| *id).collect();
+        if ids.is_empty() {
+            return None;
+        }
+        let id = ids[self.rng.random_range(0..ids.len())];
+        Some((id, self.files[&id].visible.len()))
+    }
+
+    fn may_read(&mut self, path: &str) -> Result<()> {
+        if self.is_dead() {
+            return Err(DiskError::Io { path: path.into(), message: "the power is gone".into() });
+        }
+        if self.faults.read_error > 0.0 && self.rng.random_bool(self.faults.read_error) {
+            self.count("read_error");
+            return Err(DiskError::Io { path: path.into(), message: "simulated".into() });
+        }
+        Ok(())
+    }
+
+    /// Where a write meant for `offset` lands.
+    fn aim(&mut self, offset: u64) -> u64 {
+        if offset > 0 && self.faults.misdirect > 0.0 && self.rng.random_bool(self.faults.misdirect)
+        {
+            self.count("misdirected_write");
+            return self.rng.random_range(0..offset);
+        }
+        offset
+    }
+
+    fn may_write(&mut self, path: &str) -> Result<()> {
         if let Some(calls) = &mut self.fuse {
             if *calls == 0 {
                 let message = "the power is gone".into();
@@ -125,7 +171,7 @@ impl State {
             *calls -= 1;
         }
         if self.faults.write_error > 0.0 && self.rng.random_bool(self.faults.write_error) {
-            self.count("disk_write_error");
+            self.count("write_error");
             return Err(DiskError::Io { path: path.into(), message: "simulated".into() });
         }
         Ok(())
@@ -136,7 +182,7 @@ impl FaultyDisk {
     /// An empty disk whose misbehaviour follows `seed`.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        Self(Arc::new(Mutex::new(State {
+        let state = State {
             files: BTreeMap::new(),
             names: BTreeMap::new(),
             durable_names: BTreeMap::new(),
@@ -147,11 +193,28 @@ impl FaultyDisk {
             fuse: None,
             used: 0,
             counts: BTreeMap::new(),
-        })))
+        };
+        Self { disk: Arc::new(Mutex::new(state)), root: String::new() }
+    }
+
+    /// A handle on a directory of it.
+    #[must_use]
+    pub fn dir(&self, name: &str) -> Self {
+        Self { disk: Arc::clone(&self.disk), root: format!("{}{name}/", self.root) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.disk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A directory of this handle as a path of the disk.
+    fn dir_at(&self, dir: &str) -> String {
+        self.at(dir).trim_end_matches('/').to_owned()
+    }
+
+    /// A path of this handle as a path of the disk.
+    fn at(&self, path: &str) -> String {
+        format!("{}{path}", self.root)
     }
 
     /// Sets how it misbehaves from now on.
@@ -175,7 +238,14 @@ impl FaultyDisk {
     /// Whether the power is gone.
     #[must_use]
     pub fn is_dead(&self) -> bool {
-        self.state().fuse == Some(0)
+        self.state().is_dead()
+    }
+
+    /// Whether calls may fail now.
+    #[must_use]
+    pub fn fails(&self) -> bool {
+        let state = self.state();
+        state.is_dead() || state.faults != DiskFaults::default()
     }
 
     /// Bytes it holds.
@@ -228,29 +298,32 @@ impl FaultyDisk {
         *state.counts.entry("torn_write").or_default() += torn;
     }
 
-    /// Flips one random bit of a random file whose name contains `part`; whether there was one.
+    /// Flips one random bit of a random file whose path contains `part`; whether there was one.
     pub fn flip_bit(&self, part: &str) -> bool {
-        let mut guard = self.state();
-        let state = &mut *guard;
-        let ids: Vec<u64> = state
-            .names
-            .iter()
-            .filter(|(name, id)| name.contains(part) && !state.files[id].visible.is_empty())
-            .map(|(_, id)| *id)
-            .collect();
-        if ids.is_empty() {
-            return false;
-        }
-        let id = ids[state.rng.random_range(0..ids.len())];
-        let len = state.files[&id].visible.len();
+        let mut state = self.state();
+        let Some((id, len)) = state.pick(part) else { return false };
         let at = state.rng.random_range(0..len);
         let bit = 1u8 << (state.rng.next_u32() % 8);
-        let file = state.files.get_mut(&id).expect("just listed");
+        let file = state.files.get_mut(&id).expect("just picked");
         file.visible[at] ^= bit;
         if let Some(byte) = file.durable.get_mut(at) {
             *byte ^= bit;
         }
         state.count("bit_flip");
+        true
+    }
+
+    /// Cuts some bytes off the end of a random file whose path contains `part`; whether there was
+    /// one.
+    pub fn cut_tail(&self, part: &str) -> bool {
+        let mut state = self.state();
+        let Some((id, len)) = state.pick(part) else { return false };
+        let keep = state.rng.random_range(0..len);
+        let file = state.files.get_mut(&id).expect("just picked");
+        file.visible.truncate(keep);
+        file.durable.truncate(keep);
+        state.used = state.files.values().map(|f| f.visible.len() as u64).sum();
+        state.count("truncated_tail");
         true
     }
 
@@ -268,7 +341,9 @@ impl FaultyDisk {
 
 impl Disk for FaultyDisk {
     fn read(&self, path: &str, offset: u64, len: usize) -> Result<Vec<u8>> {
-        let state = self.state();
+        let path = &self.at(path);
+        let mut state = self.state();
+        state.may_read(path)?;
         let content = &state.file(path)?.visible;
         let start = usize::try_from(offset).unwrap_or(usize::MAX).min(content.len());
         let end = start.saturating_add(len).min(content.len());
@@ -276,8 +351,9 @@ impl Disk for FaultyDisk {
     }
 
     fn write(&mut self, path: &str, offset: u64, bytes: &[u8]) -> Result<()> {
+        let path = &self.at(path);
         let mut state = self.state();
-        state.may_fail(path)?;
+        state.may_write(path)?;
         let old = state.file(path).map_or(0, |file| file.visible.len() as u64);
         let growth = (offset + bytes.len() as u64).saturating_sub(old);
         if state.faults.capacity > 0 && state.used + growth > state.faults.capacity {
@@ -288,10 +364,11 @@ impl Disk for FaultyDisk {
             state.next += 1;
             let id = state.next;
             state.files.insert(id, File::default());
-            state.names.insert(path.into(), id);
-            state.name_ops.push(NameOp::Create(path.into(), id));
+            state.names.insert(path.clone(), id);
+            state.name_ops.push(NameOp::Create(path.clone(), id));
         }
         state.used += growth;
+        let offset = state.aim(offset);
         let file = state.file_mut(path)?;
         splice(&mut file.visible, offset, bytes);
         file.pending.push(Pending::Write { offset, bytes: bytes.to_vec() });
@@ -299,12 +376,13 @@ impl Disk for FaultyDisk {
     }
 
     fn len(&self, path: &str) -> Result<u64> {
-        Ok(self.state().file(path)?.visible.len() as u64)
+        Ok(self.state().file(&self.at(path))?.visible.len() as u64)
     }
 
     fn truncate(&mut self, path: &str, len: u64) -> Result<()> {
+        let path = &self.at(path);
         let mut state = self.state();
-        state.may_fail(path)?;
+        state.may_write(path)?;
         let old = state.file(path)?.visible.len() as u64;
         if state.faults.capacity > 0
             && len > old
@@ -321,8 +399,9 @@ impl Disk for FaultyDisk {
     }
 
     fn sync(&mut self, path: &str) -> Result<()> {
+        let path = &self.at(path);
         let mut state = self.state();
-        state.may_fail(path)?;
+        state.may_write(path)?;
         let file = state.file_mut(path)?;
         for pending in std::mem::take(&mut file.pending) {
             match pending {
@@ -334,9 +413,10 @@ impl Disk for FaultyDisk {
     }
 
     fn sync_dir(&mut self, dir: &str) -> Result<()> {
+        let dir = &self.dir_at(dir);
         let mut guard = self.state();
         let state = &mut *guard;
-        state.may_fail(dir)?;
+        state.may_write(dir)?;
         let mut kept = Vec::new();
         for op in std::mem::take(&mut state.name_ops) {
             if touches(&op, dir) {
@@ -351,7 +431,8 @@ impl Disk for FaultyDisk {
 
     fn list(&self, dir: &str) -> Result<Vec<String>> {
         let state = self.state();
-        let prefix = if dir.is_empty() { String::new() } else { format!("{dir}/") };
+        let dir = self.dir_at(dir);
+        let prefix = if dir.is_empty() { dir } else { format!("{dir}/") };
         Ok(state
             .names
             .keys()
@@ -362,23 +443,25 @@ impl Disk for FaultyDisk {
     }
 
     fn rename(&mut self, from: &str, to: &str) -> Result<()> {
+        let (from, to) = (&self.at(from), &self.at(to));
         let mut guard = self.state();
         let state = &mut *guard;
-        state.may_fail(from)?;
+        state.may_write(from)?;
         state.file(from)?;
-        let op = NameOp::Rename(from.into(), to.into());
+        let op = NameOp::Rename(from.clone(), to.clone());
         apply(&mut state.names, &op);
         state.name_ops.push(op);
         Ok(())
     }
 
     fn remove(&mut self, path: &str) -> Result<()> {
+        let path = &self.at(path);
         let mut guard = self.state();
         let state = &mut *guard;
-        state.may_fail(path)?;
+        state.may_write(path)?;
         let len = state.file(path)?.visible.len() as u64;
         state.used -= len.min(state.used);
-        let op = NameOp::Remove(path.into());
+        let op = NameOp::Remove(path.clone());
         apply(&mut state.names, &op);
         state.name_ops.push(op);
         Ok(())
@@ -389,7 +472,7 @@ impl Disk for FaultyDisk {
     }
 
     fn exists(&self, path: &str) -> Result<bool> {
-        Ok(self.state().names.contains_key(path))
+        Ok(self.state().names.contains_key(&self.at(path)))
     }
 }
 

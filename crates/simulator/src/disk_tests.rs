@@ -36,7 +36,7 @@ fn a_name_survives_only_once_its_directory_is_synced() {
 #[test]
 fn a_full_disk_refuses_and_a_lit_fuse_ends_all() {
     let mut disk = FaultyDisk::new(1);
-    disk.set_faults(DiskFaults { capacity: 10, write_error: 0.0 });
+    disk.set_faults(DiskFaults { capacity: 10, ..DiskFaults::default() });
     assert_eq!(disk.write("f", 0, &[0; 11]), Err(DiskError::Full { path: "f".into() }));
     disk.write("f", 0, &[0; 10]).expect("fits");
     disk.set_faults(DiskFaults::default());

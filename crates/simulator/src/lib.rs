@@ -28,7 +28,7 @@ use serde::Serialize;
 use crate::faults::{Counts, Faults};
 use crate::keyed::KeyedGeneration;
 use crate::properties::Violation;
-use crate::traitor::Treason;
+use crate::traitor::{Traitor, Treason};
 use crate::world::{Outcome, Plan, World};
 
 /// Every so many seeds one runs the real threshold cryptography.
@@ -108,12 +108,20 @@ pub fn plan(options: &Options, seed: u64) -> Plan {
     let traitors = (0..options.faulty)
         .map(|_| Treason::ALL[rng.random_range(0..Treason::ALL.len())])
         .collect();
+    let users = usize::from(rng.random_bool(0.5));
+    let joiners = usize::from(rng.random_bool(0.3));
+    let faults = Faults::swarm(&mut rng);
+    let faulty_ms = rng.random_range(5_000..15_000);
+    let nodes = options.nodes + users + joiners;
     Plan {
+        groups: if options.nodes <= 4 && rng.random_bool(0.2) { 2 } else { 1 },
         producers: options.nodes,
-        users: usize::from(rng.random_bool(0.5)),
+        users,
+        joiners,
         traitors,
-        faults: Faults::swarm(&mut rng),
-        faulty_ms: rng.random_range(5_000..15_000),
+        schedule: faults::schedule(&mut rng, &faults, nodes, faulty_ms),
+        faults,
+        faulty_ms,
         heal_ms: 120_000,
         posts: rng.random_range(5..40),
         interval_ms: 500,
@@ -126,9 +134,9 @@ pub fn plan(options: &Options, seed: u64) -> Plan {
 pub fn run_seed(options: &Options, seed: u64) -> Outcome {
     let plan = plan(options, seed);
     if options.crypto == Crypto::Real || seed.is_multiple_of(REAL_EVERY) {
-        World::<BlsGeneration>::new(seed, plan).run()
+        World::<Traitor<BlsGeneration>>::new(seed, plan).run()
     } else {
-        World::<KeyedGeneration>::new(seed, plan).run()
+        World::<Traitor<KeyedGeneration>>::new(seed, plan).run()
     }
 }
 

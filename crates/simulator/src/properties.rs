@@ -1,6 +1,6 @@
 //! The table of properties, checked after every step, for every protocol.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use quorate_crypto::hash::{Digest, Hasher};
@@ -99,7 +99,8 @@ pub struct Ledger {
     blocks: BTreeMap<BlockId, Digest>,
     trxs: BTreeMap<TrxId, BlockId>,
     views: BTreeMap<ViewNumber, Arc<View>>,
-    acknowledged: BTreeSet<TrxId>,
+    /// Acknowledged trxs, with the node that did.
+    acknowledged: BTreeMap<TrxId, usize>,
     digest: Digest,
 }
 
@@ -112,7 +113,7 @@ impl Ledger {
             blocks: BTreeMap::from([(BlockId(0), genesis)]),
             trxs: BTreeMap::new(),
             views: BTreeMap::new(),
-            acknowledged: BTreeSet::new(),
+            acknowledged: BTreeMap::new(),
             digest: Digest::default(),
         }
     }
@@ -168,20 +169,20 @@ impl Ledger {
         Err(Violation::new("one_view", format!("two views of number {}", view.number)))
     }
 
-    /// A client was told that a trx is accepted.
-    pub fn acknowledge(&mut self, id: TrxId) {
-        self.acknowledged.insert(id);
+    /// A client was told by a node that a trx is accepted.
+    pub fn acknowledge(&mut self, id: TrxId, node: usize) {
+        self.acknowledged.insert(id, node);
+    }
+
+    /// A node has lost its disk: nobody else knows what it alone acknowledged.
+    pub fn forgive(&mut self, node: usize) {
+        let ordered = &self.trxs;
+        self.acknowledged.retain(|id, by| *by != node || ordered.contains_key(id));
     }
 
     /// Acknowledged trxs that are in no block.
     pub fn missing(&self) -> impl Iterator<Item = &TrxId> {
-        self.acknowledged.iter().filter(|id| !self.trxs.contains_key(id))
-    }
-
-    /// Acknowledged trxs.
-    #[must_use]
-    pub fn acknowledged(&self) -> &BTreeSet<TrxId> {
-        &self.acknowledged
+        self.acknowledged.keys().filter(|id| !self.trxs.contains_key(id))
     }
 
     /// The highest final block, and its hash.
@@ -197,9 +198,10 @@ impl Ledger {
         self.digest = hasher.field(bytes).finish();
     }
 
-    /// Digest of everything that happened: the same seed gives the same one.
+    /// Digest of everything that happened in some groups: the same seed gives the same one.
     #[must_use]
-    pub fn digest(&self) -> Digest {
-        self.digest
+    pub fn digest_of<'a>(ledgers: impl Iterator<Item = &'a Self>) -> Digest {
+        let hasher = Hasher::new("quorate.simulated-groups.v1");
+        ledgers.fold(hasher, |hasher, ledger| hasher.field(ledger.digest.as_bytes())).finish()
     }
 }

@@ -1,42 +1,107 @@
 //! Virtual time: what happens when, and to whom.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
+use std::cmp::{Ordering, Reverse};
+use std::collections::BTreeSet;
 
-use quorate_crypto::keygen::KeyGeneration;
+use quorate_consensus::core::{Core, Time};
 use quorate_crypto::threshold::Threshold;
 use quorate_replica::api::Input;
 
-use super::{Happening, Inputs, World, peer};
+use super::{BEGIN, Happening, Keys, MS, Place, World, peer};
 
-impl<G: KeyGeneration> World<G>
+/// Something in the queue. The earliest is the greatest; of one moment, the first scheduled.
+pub(super) struct Scheduled {
+    time: u64,
+    sequence: u64,
+    happening: Happening,
+}
+
+impl Scheduled {
+    fn rank(&self) -> Reverse<(u64, u64)> {
+        Reverse((self.time, self.sequence))
+    }
+}
+
+impl PartialEq for Scheduled {
+    fn eq(&self, other: &Self) -> bool {
+        self.rank() == other.rank()
+    }
+}
+
+impl Eq for Scheduled {}
+
+impl PartialOrd for Scheduled {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Scheduled {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.rank().cmp(&other.rank())
+    }
+}
+
+/// A machine's clock against the world's: `shown = now + ahead + (now - since) * ppm / 10^6`.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Clock {
+    since: u64,
+    ahead: i64,
+    ppm: i64,
+}
+
+impl Clock {
+    /// What it shows at `now`: both in microseconds since the world's beginning.
+    fn shows(&self, now: u64) -> u64 {
+        let drift = (now - self.since) as i64 / 1_000_000 * self.ppm
+            + (now - self.since) as i64 % 1_000_000 * self.ppm / 1_000_000;
+        now.saturating_add_signed(self.ahead + drift)
+    }
+
+    /// A moment at which it shows at least `shown`, at most a little later than the first.
+    fn moment(&self, shown: u64, now: u64) -> u64 {
+        let missing = shown.saturating_sub(self.shows(now));
+        let rate = (1_000_000 + self.ppm) as u64;
+        now + missing.saturating_mul(1_000_000).div_ceil(rate)
+    }
+
+    pub(super) fn jump(&mut self, us: u64) {
+        self.ahead += us as i64;
+    }
+
+    pub(super) fn drift(&mut self, ppm: i64, now: u64) {
+        self.ahead = self.shows(now) as i64 - now as i64;
+        self.since = now;
+        self.ppm = ppm;
+    }
+}
+
+impl<C: Core> World<C>
 where
-    G::Keys: Threshold,
+    Keys<C>: Threshold,
 {
     pub(super) fn at(&mut self, time: u64, happening: Happening) {
         self.sequence += 1;
-        self.queue.push(Reverse((time, self.sequence)));
-        self.happenings.insert(self.sequence, happening);
+        self.queue.push(Scheduled { time, sequence: self.sequence, happening });
+    }
+
+    pub(super) fn in_ms(&mut self, ms: u64, happening: Happening) {
+        self.at(self.now + ms * MS, happening);
     }
 
     /// Lets things happen until `end` or until `done` says so; whether it said so.
     pub(super) fn run_until(&mut self, end: u64, mut done: impl FnMut(&mut Self) -> bool) -> bool {
-        while let Some(&Reverse((time, _))) = self.queue.peek() {
-            if time > end || self.violation.is_some() {
+        while let Some(next) = self.queue.peek() {
+            if next.time > end || self.violation.is_some() {
                 break;
             }
-            self.now = self.now.max(time);
-            let mut inputs: BTreeMap<usize, Inputs> = BTreeMap::new();
-            while let Some(&Reverse((next, sequence))) = self.queue.peek() {
-                if next > time {
-                    break;
-                }
-                self.queue.pop();
-                let happening = self.happenings.remove(&sequence).expect("queued once");
-                self.happen(happening, &mut inputs);
+            self.now = self.now.max(next.time);
+            while self.queue.peek().is_some_and(|next| next.time <= self.now) {
+                let next = self.queue.pop().expect("just looked at");
+                self.happen(next.happening);
             }
-            for (node, inputs) in inputs {
-                self.turn(node, inputs);
+            for place in std::mem::take(&mut self.due) {
+                self.feed(place);
             }
             if self.violation.is_none() && done(self) {
                 return true;
@@ -48,39 +113,39 @@ where
         false
     }
 
-    pub(super) fn happen(&mut self, happening: Happening, inputs: &mut BTreeMap<usize, Inputs>) {
+    fn happen(&mut self, happening: Happening) {
         match happening {
-            Happening::Deliver { from, to, packet } => {
-                if let Some(input) = self.arrive(from, to, packet) {
-                    inputs.entry(to).or_default().push(input);
+            Happening::Deliver { from, to, packet } => self.arrive(from, to, &packet),
+            Happening::Wake { place } => {
+                let shown = self.clock(place.node);
+                if self.seat(place).wake.is_some_and(|wake| wake <= shown) {
+                    self.give(place, Input::Wake);
                 }
             }
-            Happening::Wake { node } => {
-                let due = self.nodes[node].wake.is_some_and(|t| t.0 <= self.clock(node));
-                if due && self.nodes[node].driver.is_some() {
-                    if self.nodes[node].paused_until > self.now {
-                        let later = self.nodes[node].paused_until;
-                        self.at(later, Happening::Wake { node });
-                    } else {
-                        inputs.entry(node).or_default().push(Input::Wake);
-                    }
+            Happening::Free { place } => {
+                self.seat_mut(place).waits = false;
+                self.due.insert(place);
+            }
+            Happening::Release { place, life, turn } => {
+                if self.nodes[place.node].life == life && self.seat(place).driver.is_some() {
+                    self.dispatch(place, *turn);
                 }
             }
-            Happening::Connect { node, other } => {
-                if self.nodes[node].driver.is_some() && self.nodes[other].driver.is_some() {
-                    inputs.entry(node).or_default().push(Input::Connected(peer(other)));
+            Happening::Connect { place, other } => {
+                if self.is_up(other) {
+                    self.give(place, Input::Connected(peer(other)));
                 }
             }
             Happening::Restart { node } => {
-                if self.nodes[node].driver.is_none() {
+                if !self.is_up(node) {
                     self.start(node);
                 }
             }
-            Happening::Post => self.post(inputs),
-            Happening::Misfortune => self.misfortune(),
-            Happening::DiskFree { node } => self.set_disk(node),
-            Happening::Reunite { epoch } => {
-                if self.island.1 == epoch {
+            Happening::Post { group } => self.post(group),
+            Happening::Blow(blow) => self.strike(blow),
+            Happening::DiskWell { node } => self.mend_disk(node),
+            Happening::Reunite { until } => {
+                if self.island.1 == until {
                     self.island = (BTreeSet::new(), 0);
                     self.connect_all();
                 }
@@ -88,14 +153,45 @@ where
         }
     }
 
-    pub(super) fn clock(&self, node: usize) -> u64 {
-        self.now + self.nodes[node].clock_ahead
+    /// Puts something into a place's inbox.
+    pub(super) fn give(&mut self, place: Place, input: Input<C::Message>) {
+        let seat = self.seat_mut(place);
+        if seat.driver.is_some() {
+            seat.inbox.push(input);
+            self.due.insert(place);
+        }
     }
 
-    pub(super) fn schedule_wake(&mut self, node: usize) {
-        if let Some(time) = self.nodes[node].wake {
-            let real = time.0.saturating_sub(self.nodes[node].clock_ahead).max(self.now);
-            self.at(real, Happening::Wake { node });
+    /// Lets a place take a turn with all its inbox, now or once it can.
+    fn feed(&mut self, place: Place) {
+        let machine = &mut self.nodes[place.node];
+        let seat = &mut machine.seats[place.group];
+        if seat.waits || seat.inbox.is_empty() {
+            return;
+        }
+        let able = machine.paused_until.max(seat.busy_until);
+        if able > self.now {
+            seat.waits = true;
+            self.at(able, Happening::Free { place });
+            return;
+        }
+        let inputs = std::mem::take(&mut seat.inbox);
+        self.turn(place, inputs);
+    }
+
+    /// What a machine's clock shows.
+    pub(super) fn clock(&self, node: usize) -> Time {
+        Time(BEGIN + self.nodes[node].clock.shows(self.now) / MS)
+    }
+
+    pub(super) fn schedule_wake(&mut self, place: Place) {
+        if let Some(wake) = self.seat(place).wake {
+            let shown = wake.0.saturating_sub(BEGIN).saturating_mul(MS);
+            // A wish for the end of time needs no event.
+            if shown < u64::MAX / 4 {
+                let moment = self.nodes[place.node].clock.moment(shown, self.now);
+                self.at(moment, Happening::Wake { place });
+            }
         }
     }
 }

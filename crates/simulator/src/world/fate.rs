@@ -1,27 +1,26 @@
-//! Clients that post, and misfortunes that strike.
+//! Clients that post, and blows that strike.
 
-use std::collections::BTreeMap;
-
-use quorate_crypto::keygen::KeyGeneration;
+use quorate_consensus::core::Core;
 use quorate_crypto::threshold::Threshold;
 use quorate_ledger::trx::TrxType;
 use quorate_replica::api::{Command, Input, Ticket};
 use rand::RngExt;
 
-use super::{Happening, Inputs, World};
+use super::{Happening, Keys, MS, Place, World};
 use crate::disk::DiskFaults;
-use crate::faults::Faults;
+use crate::faults::{Harm, Misfortune, Outage};
 
-impl<G: KeyGeneration> World<G>
+impl<C: Core> World<C>
 where
-    G::Keys: Threshold,
+    Keys<C>: Threshold,
 {
-    pub(super) fn post(&mut self, inputs: &mut BTreeMap<usize, Inputs>) {
-        self.posted += 1;
+    /// A client posts at some correct node that answers.
+    pub(super) fn post(&mut self, group: usize) {
+        self.groups[group].posted += 1;
         let live: Vec<usize> = (0..self.nodes.len())
             .filter(|&n| {
                 let node = &self.nodes[n];
-                node.driver.is_some() && node.paused_until <= self.now && !node.traitor
+                self.is_up(n) && node.paused_until <= self.now && !node.traitor
             })
             .collect();
         if live.is_empty() {
@@ -29,91 +28,122 @@ where
         }
         let node = live[self.rng.random_range(0..live.len())];
         self.tickets += 1;
-        let payload = format!("{{\"post\":{}}}", self.posted).into_bytes();
+        let payload = format!("{{\"post\":{}}}", self.groups[group].posted).into_bytes();
         let command = Command::Submit { kind: TrxType::Post, payload };
-        inputs.entry(node).or_default().push(Input::Command(Ticket(self.tickets), command));
+        self.give(Place { node, group }, Input::Command(Ticket(self.tickets), command));
     }
 
-    pub(super) fn any(&mut self) -> usize {
-        self.rng.random_range(0..self.nodes.len())
-    }
-
-    pub(super) fn misfortune(&mut self) {
+    /// Lets a blow of the schedule strike.
+    pub(super) fn strike(&mut self, blow: usize) {
         if !self.faulty {
             return;
         }
-        let faults = self.plan.faults.clone();
-        if self.chance(faults.crash_all) {
-            self.counts.add("crash_all");
-            for node in 0..self.nodes.len() {
-                let after = self.rng.random_range(100..2_000);
-                if self.rng.random_bool(0.5) {
-                    let calls = self.rng.random_range(1..12);
-                    self.nodes[node].disk.light_fuse(calls);
-                } else if self.nodes[node].driver.is_some() {
-                    self.crash(node, after);
+        let misfortune = self.plan.schedule[blow].misfortune.clone();
+        self.tell(|| format!("blow {blow}: {misfortune:?}"));
+        let until = |ms: u64| self.now + ms * MS;
+        match misfortune {
+            Misfortune::Crash(outages) => {
+                if outages.len() > 1 {
+                    self.counts.add("crash_all");
+                }
+                for (node, outage) in outages {
+                    self.cut_power(node, outage);
                 }
             }
-        }
-        if self.chance(faults.crash) {
-            let node = self.any();
-            if self.rng.random_bool(0.7) {
-                let calls = self.rng.random_range(1..30);
-                self.nodes[node].disk.light_fuse(calls);
-            } else if self.nodes[node].driver.is_some() {
-                let after = self.rng.random_range(100..6_000);
-                self.crash(node, after);
+            Misfortune::Partition { side, ms } => {
+                if self.island.1 <= self.now {
+                    let until = until(ms);
+                    self.island = (side, until);
+                    self.counts.add("partition");
+                    self.at(until, Happening::Reunite { until });
+                }
+            }
+            Misfortune::OneWay { from, to, ms } => {
+                self.cuts.insert((from, to), until(ms));
+                self.counts.add("one_way");
+            }
+            Misfortune::Clog { node, ms } => self.nodes[node].clogged_until = until(ms),
+            Misfortune::SlowLink { node, ms } => self.nodes[node].slow_until = until(ms),
+            Misfortune::Bandwidth { node, bytes_per_ms, ms } => {
+                let until = until(ms);
+                let line = &mut self.nodes[node].line;
+                (line.bytes_per_ms, line.until) = (bytes_per_ms, until);
+            }
+            Misfortune::Pause { node, ms } => {
+                self.nodes[node].paused_until = until(ms);
+                self.counts.add("pause");
+            }
+            Misfortune::ClockJump { node, ms } => {
+                self.nodes[node].clock.jump(ms * MS);
+                self.counts.add("clock_jump");
+                self.wake_all(node);
+            }
+            Misfortune::ClockDrift { node, ppm } => {
+                let now = self.now;
+                self.nodes[node].clock.drift(ppm, now);
+                self.counts.add("clock_drift");
+                self.wake_all(node);
+            }
+            Misfortune::WireVersion { node, ms } => self.nodes[node].foreign_until = until(ms),
+            Misfortune::FullDisk { node, ms } => {
+                let capacity = self.nodes[node].disk.used().max(1);
+                let faults = DiskFaults { capacity, ..DiskFaults::default() };
+                self.nodes[node].disk.set_faults(faults);
+                self.in_ms(ms, Happening::DiskWell { node });
+            }
+            Misfortune::SlowSync { node, sync_ms, ms } => {
+                self.nodes[node].sync_ms = sync_ms;
+                self.counts.add("slow_sync");
+                self.in_ms(ms, Happening::DiskWell { node });
+            }
+            Misfortune::BadDisk { node, ms } => {
+                let knobs = &self.plan.faults;
+                let faults = DiskFaults {
+                    capacity: 0,
+                    read_error: knobs.read_error,
+                    write_error: knobs.write_error,
+                    misdirect: knobs.misdirect,
+                };
+                self.nodes[node].disk.set_faults(faults);
+                self.in_ms(ms, Happening::DiskWell { node });
             }
         }
-        if self.chance(faults.partition) && self.island.1 <= self.now {
-            let total = self.nodes.len();
-            let side = (0..total).filter(|_| self.rng.random_bool(0.5)).collect();
-            let until = self.now + self.rng.random_range(500..5_000);
-            self.island = (side, until);
-            self.counts.add("partition");
-            self.at(until, Happening::Reunite { epoch: until });
-        }
-        if self.chance(faults.one_way) {
-            let (from, to) = (self.any(), self.any());
-            let until = self.now + self.rng.random_range(500..5_000);
-            self.cuts.insert((from, to), until);
-            self.counts.add("one_way_cut");
-        }
-        if self.chance(faults.slow_link) {
-            let node = self.any();
-            self.nodes[node].slow_until = self.now + self.rng.random_range(500..4_000);
-        }
-        if self.chance(faults.pause) {
-            let node = self.any();
-            self.nodes[node].paused_until = self.now + self.rng.random_range(200..4_000);
-            self.counts.add("pause");
-        }
-        if self.chance(faults.clock_jump) {
-            let node = self.any();
-            self.nodes[node].clock_ahead += self.rng.random_range(1..2_000);
-            self.counts.add("clock_jump");
-            self.schedule_wake(node);
-        }
-        self.disk_misfortune(&faults);
     }
 
-    pub(super) fn disk_misfortune(&mut self, faults: &Faults) {
-        if self.chance(faults.full_disk) {
-            let node = self.any();
-            let used = self.nodes[node].disk.used();
-            self.nodes[node]
-                .disk
-                .set_faults(DiskFaults { capacity: used.max(1), write_error: 0.0 });
-            let until = self.now + self.rng.random_range(500..4_000);
-            self.at(until, Happening::DiskFree { node });
-        } else if faults.disk_error > 0.0 {
-            let node = self.any();
-            self.set_disk(node);
+    pub(super) fn mend_disk(&mut self, node: usize) {
+        self.nodes[node].disk.set_faults(DiskFaults::default());
+        self.nodes[node].sync_ms = 0;
+    }
+
+    /// After a change of its clock a machine's wishes come due at other moments.
+    pub(super) fn wake_all(&mut self, node: usize) {
+        for group in 0..self.groups.len() {
+            self.schedule_wake(Place { node, group });
         }
     }
 
-    pub(super) fn set_disk(&mut self, node: usize) {
-        let write_error = if self.faulty { self.plan.faults.disk_error } else { 0.0 };
-        self.nodes[node].disk.set_faults(DiskFaults { capacity: 0, write_error });
+    fn cut_power(&mut self, node: usize, mut outage: Outage) {
+        if !self.is_up(node) {
+            return;
+        }
+        if outage.harm == Harm::Wipe && !self.may_be_wiped(node) {
+            outage.harm = Harm::None;
+        }
+        match outage.fuse {
+            Some(calls) => {
+                self.nodes[node].disk.light_fuse(calls);
+                self.nodes[node].outage = Some(outage);
+            }
+            None => self.crash(node, outage),
+        }
+    }
+
+    /// A producer whose disk is replaced has lost its keys of the view: it counts as faulty until
+    /// the next view. The owner, without which nothing can be changed, is spared.
+    fn may_be_wiped(&self, node: usize) -> bool {
+        let producers = &self.nodes[..self.plan.producers];
+        let lost = producers.iter().filter(|n| n.traitor || n.wiped).count();
+        let again = self.nodes[node].traitor || self.nodes[node].wiped;
+        node >= self.plan.producers || (node > 0 && (again || lost < self.plan.tolerated()))
     }
 }

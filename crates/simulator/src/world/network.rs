@@ -1,46 +1,72 @@
-//! The network: loses, delays, doubles, spoils and cuts off.
+//! The network: loses, delays, doubles, spoils, holds back and cuts off.
 
 use std::sync::Arc;
 
-use quorate_consensus::honeybadger::message::HoneyBadgerMessage;
-use quorate_crypto::keygen::KeyGeneration;
+use quorate_consensus::core::Core;
 use quorate_crypto::threshold::Threshold;
 use quorate_replica::api::{Address, Input};
-use quorate_replica::wire::{self, Inbound, VerifyContext};
+use quorate_replica::wire::{self, Inbound, MAGIC, VerifyContext, WIRE_VERSION};
 use rand::RngExt;
 
-use super::{BEGIN, Happening, World, node_of, peer};
+use super::{Happening, Keys, MS, Place, World, node_of, peer};
 
-impl<G: KeyGeneration> World<G>
+/// Delay of a packet without faults, at most, in ms.
+const QUIET_DELAY_MS: u64 = 10;
+
+/// A machine's line out.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Line {
+    /// What it carries in a ms while it is narrow.
+    pub bytes_per_ms: u64,
+    /// Until when it is narrow.
+    pub until: u64,
+    /// When the last packet given to it is out.
+    free_at: u64,
+}
+
+impl Line {
+    /// When a packet of `len` bytes is out, given to it at `now`.
+    fn carry(&mut self, len: usize, now: u64) -> u64 {
+        if self.until <= now || self.bytes_per_ms == 0 {
+            return now;
+        }
+        self.free_at = self.free_at.max(now) + len as u64 * MS / self.bytes_per_ms;
+        self.free_at
+    }
+}
+
+impl<C: Core> World<C>
 where
-    G::Keys: Threshold,
+    Keys<C>: Threshold,
 {
-    pub(super) fn send(&mut self, from: usize, to: &Address, packet: &Arc<[u8]>) {
+    /// A place sends a packet.
+    pub(super) fn send(&mut self, from: Place, to: &Address, packet: &Arc<[u8]>) {
+        let group = from.group;
         match to {
             Address::Member(member) => {
-                if let Some(&to) = self.by_member.get(member) {
-                    self.route(from, to, packet);
+                for node in self.by_member.get(member).cloned().unwrap_or_default() {
+                    self.route(from.node, Place { node, group }, packet);
                 }
             }
-            Address::Peer(peer) => self.route(from, node_of(peer), packet),
+            Address::Peer(peer) => {
+                self.route(from.node, Place { node: node_of(peer), group }, packet);
+            }
             Address::Everybody => {
-                for to in 0..self.nodes.len() {
-                    self.route(from, to, packet);
+                for node in 0..self.nodes.len() {
+                    self.route(from.node, Place { node, group }, packet);
                 }
             }
             Address::Somebody => {
                 if self.nodes.len() > 1 {
-                    let mut to = self.rng.random_range(0..self.nodes.len() - 1);
-                    if to >= from {
-                        to += 1;
-                    }
-                    self.route(from, to, packet);
+                    let mut node = self.rng.random_range(0..self.nodes.len() - 1);
+                    node += usize::from(node >= from.node);
+                    self.route(from.node, Place { node, group }, packet);
                 }
             }
         }
     }
 
-    pub(super) fn cut(&self, from: usize, to: usize) -> bool {
+    fn cut(&self, from: usize, to: usize) -> bool {
         let island = self.island.1 > self.now
             && self.island.0.contains(&from) != self.island.0.contains(&to);
         island || self.cuts.get(&(from, to)).is_some_and(|until| *until > self.now)
@@ -50,11 +76,11 @@ where
         self.faulty && rate > 0.0 && self.rng.random_bool(rate)
     }
 
-    pub(super) fn route(&mut self, from: usize, to: usize, packet: &Arc<[u8]>) {
-        if from == to {
+    fn route(&mut self, from: usize, to: Place, packet: &Arc<[u8]>) {
+        if from == to.node {
             return;
         }
-        if self.faulty && self.cut(from, to) {
+        if self.faulty && self.cut(from, to.node) {
             self.counts.add("cut_off");
             return;
         }
@@ -63,6 +89,12 @@ where
             return;
         }
         let mut packet = Arc::clone(packet);
+        if self.nodes[from].foreign_until > self.now {
+            let mut bytes = packet.to_vec();
+            bytes[MAGIC.len()] = WIRE_VERSION + 1;
+            packet = bytes.into();
+            self.counts.add("wire_version");
+        }
         if self.chance(self.plan.faults.corrupt) {
             let mut bytes = packet.to_vec();
             let at = self.rng.random_range(0..bytes.len());
@@ -77,52 +109,63 @@ where
         self.deliver(from, to, packet);
     }
 
-    pub(super) fn deliver(&mut self, from: usize, to: usize, packet: Arc<[u8]>) {
-        let most = if self.faulty { self.plan.faults.delay_ms.max(2) } else { 10 };
-        let mut delay = self.rng.random_range(1..=most);
-        for node in [from, to] {
+    fn deliver(&mut self, from: usize, to: Place, packet: Arc<[u8]>) {
+        let most = if self.faulty { self.plan.faults.delay_ms.max(2) } else { QUIET_DELAY_MS };
+        let mut delay = self.rng.random_range(MS..=most * MS);
+        for node in [from, to.node] {
             if self.nodes[node].slow_until > self.now {
-                delay += 1_000;
+                delay += 1_000 * MS;
                 self.counts.add("slow_link");
             }
         }
-        let time = (self.now + delay).max(self.nodes[to].paused_until);
+        if self.chance(self.plan.faults.reorder) {
+            delay += self.rng.random_range(50..2_000) * MS;
+            self.counts.add("reorder");
+        }
+        let line = &mut self.nodes[from].line;
+        let out = line.carry(packet.len(), self.now);
+        if out > self.now {
+            self.counts.add("bandwidth");
+        }
+        let mut time = out + delay;
+        let clogged_until = self.nodes[to.node].clogged_until;
+        if clogged_until > time {
+            time = clogged_until;
+            self.counts.add("clog");
+        }
         self.at(time, Happening::Deliver { from, to, packet });
     }
 
-    pub(super) fn arrive(
-        &mut self,
-        from: usize,
-        to: usize,
-        packet: Arc<[u8]>,
-    ) -> Option<Input<HoneyBadgerMessage>> {
-        let node = &self.nodes[to];
-        node.driver.as_ref()?;
-        let context =
-            VerifyContext { group: self.descriptor.id, views: node.views.clone(), known: None };
-        let inbound: Inbound<HoneyBadgerMessage> = match wire::verify(&packet, &context) {
+    /// A packet is there: what its signatures vouch for goes into the inbox.
+    pub(super) fn arrive(&mut self, from: usize, to: Place, packet: &[u8]) {
+        if self.seat(to).driver.is_none() {
+            return;
+        }
+        let context = VerifyContext {
+            group: self.groups[to.group].descriptor.id,
+            views: self.seat(to).views.clone(),
+            known: None,
+        };
+        let inbound: Inbound<C::Message> = match wire::verify(packet, &context) {
             Ok(inbound) => inbound,
             Err(error) => {
-                if self.plan.trace {
-                    eprintln!("{:>8} node {to} drops a packet: {error}", self.now - BEGIN);
-                }
-                return None;
+                self.tell(|| format!("{to} drops a packet of n{from}: {error}"));
+                return;
             }
         };
-        if self.plan.trace {
-            let text = format!("{inbound:?}");
-            let text: String = text.chars().take(160).collect();
-            eprintln!("{:>8} node {to} hears {from}: {text}", self.now - BEGIN);
-        }
-        Some(Input::Inbound(peer(from), inbound))
+        self.tell(|| {
+            let text: String = format!("{inbound:?}").chars().take(160).collect();
+            format!("{to} hears n{from}: {text}")
+        });
+        self.give(to, Input::Inbound(peer(from), inbound));
     }
 
     pub(super) fn connect_all(&mut self) {
-        for node in 0..self.nodes.len() {
+        for place in self.places() {
             for other in 0..self.nodes.len() {
-                if node != other {
-                    let time = self.now + self.rng.random_range(1..20);
-                    self.at(time, Happening::Connect { node, other });
+                if place.node != other {
+                    let delay = self.rng.random_range(MS..20 * MS);
+                    self.at(self.now + delay, Happening::Connect { place, other });
                 }
             }
         }

@@ -1,231 +1,192 @@
-//! Nodes: started, fed, crashed, and watched by the checkers.
+//! Machines: started, fed, cut off from power.
 
-use quorate_consensus::core::{Env, Time};
-use quorate_crypto::keygen::KeyGeneration;
+use std::fmt;
+
+use quorate_consensus::core::{Core, Env};
 use quorate_crypto::threshold::Threshold;
-use quorate_ledger::ids::{BlockId, ViewNumber};
-use quorate_replica::api::{
-    Answer, Command, GroupConfig, Input, Notice, Output, Query, Reply, Ticket,
-};
+use quorate_ledger::ids::BlockId;
+use quorate_replica::api::{Command, GroupConfig, Input, Output, Reply, Ticket};
 use quorate_replica::driver::{Driver, Turn};
 use quorate_storage::error::OpenError;
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha20Rng;
 
-use super::{BEGIN, Happening, Inputs, World};
+use super::{Happening, Keys, MS, Place, World};
+use crate::faults::{Harm, Outage};
 
-impl<G: KeyGeneration> World<G>
+/// How long a machine whose disk failed while it started waits before it tries again.
+const START_AGAIN_MS: u64 = 500;
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "n{}/g{}", self.node, self.group)
+    }
+}
+
+impl<C: Core> World<C>
 where
-    G::Keys: Threshold,
+    Keys<C>: Threshold,
 {
+    /// Starts a machine with all its groups.
     pub(super) fn start(&mut self, node: usize) {
+        self.nodes[node].life += 1;
+        let mut turns = Vec::new();
+        for group in 0..self.groups.len() {
+            let place = Place { node, group };
+            match self.open(place) {
+                Some(turn) => turns.push((place, turn)),
+                None => return self.start_later(node),
+            }
+        }
+        self.tell(|| format!("n{node} starts"));
+        for (place, turn) in turns {
+            self.compare_with_before(place, &turn);
+            self.dispatch(place, turn);
+            for other in (0..self.nodes.len()).filter(|&other| other != node) {
+                let moment = self.now + self.rng.random_range(MS..20 * MS);
+                self.at(moment, Happening::Connect { place, other });
+                let there = Place { node: other, ..place };
+                self.at(moment, Happening::Connect { place: there, other: node });
+            }
+        }
+    }
+
+    /// Opens a group on a machine; nothing if the disk fails it.
+    fn open(&mut self, place: Place) -> Option<Turn> {
         let seed = self.rng.next_u64();
-        let now = Time(self.clock(node));
-        let create = node == 0;
-        let state = &mut self.nodes[node];
-        state.starts += 1;
-        state.env = Env { now, rng: ChaCha20Rng::seed_from_u64(seed) };
+        let now = self.clock(place.node);
+        let machine = &mut self.nodes[place.node];
+        let disk = machine.disk.dir(&format!("g{}", place.group));
         let config = GroupConfig {
-            descriptor: self.descriptor.clone(),
-            member: state.member.clone(),
-            encrypt: state.encrypt.clone(),
-            create,
+            descriptor: self.groups[place.group].descriptor.clone(),
+            member: machine.member.clone(),
+            encrypt: machine.encrypt.clone(),
+            create: place.node == 0 && machine.life == 1,
         };
-        let opened = crate::store::open(&state.disk, seed);
-        let (store, recovered) = match opened {
+        let seat = &mut machine.seats[place.group];
+        seat.env = Env { now, rng: ChaCha20Rng::seed_from_u64(seed) };
+        let (store, recovered) = match crate::store::open(&disk, seed) {
             Ok(opened) => opened,
-            Err(OpenError::Disk(_)) if self.faulty || state.disk.is_dead() => {
-                // A failing disk at start: the machine is started again later.
-                if state.disk.is_dead() {
-                    state.disk.crash();
-                }
-                let later = self.now + 500;
-                self.at(later, Happening::Restart { node });
-                return;
-            }
+            Err(OpenError::Disk(_)) if disk.fails() => return None,
             Err(error) => {
-                self.fail("starts_again", format!("node {node}: {error}"));
-                return;
+                self.fail("starts_again", format!("{place}: {error}"));
+                return None;
             }
         };
-        let (driver, turn) = match Driver::open(&mut state.env, config, recovered, store) {
-            Ok(opened) => opened,
-            Err(error) => {
-                self.fail("starts_again", format!("node {node}: {error}"));
-                return;
+        match Driver::open(&mut seat.env, config, recovered, store) {
+            Ok((_, turn)) if disk.is_dead() || turn.stalled.is_some() => None,
+            Ok((driver, turn)) => {
+                seat.driver = Some(driver);
+                Some(turn)
             }
-        };
-        if state.disk.is_dead() || turn.stalled.is_some() {
-            // Its disk failed while it started: it is started again later.
-            state.disk.crash();
-            let later = self.now + 500;
-            self.at(later, Happening::Restart { node });
-            return;
-        }
-        state.driver = Some(driver);
-        self.compare_with_before(node, &turn);
-        self.dispatch(node, turn);
-        for other in 0..self.nodes.len() {
-            if other != node {
-                let time = self.now + self.rng.random_range(1..20);
-                self.at(time, Happening::Connect { node, other });
-                self.at(time, Happening::Connect { node: other, other: node });
+            Err(_) if disk.fails() => None,
+            Err(error) => {
+                self.fail("starts_again", format!("{place}: {error}"));
+                None
             }
         }
     }
 
-    /// A restarted node must know at least what it had said is final; what became final in the turn
-    /// that the crash cut off was never said, so it is looked at now.
-    pub(super) fn compare_with_before(&mut self, node: usize, first: &Turn) {
-        let Some(driver) = &self.nodes[node].driver else { return };
-        let fresh = first
-            .outputs
-            .iter()
-            .filter(|output| matches!(output, Output::Notice(Notice::Committed { .. })))
-            .count() as u64;
-        let before = self.nodes[node].head;
-        let found = BlockId(driver.status().head.0 - fresh);
-        if self.nodes[node].traitor {
-            return;
-        }
-        let unsaid: Vec<_> =
-            (before.0 + 1..=found.0).map(|id| driver.query(Query::Block(BlockId(id)))).collect();
-        if found < before {
-            let text = format!("node {node} had block {before} final, and {found} after a crash");
-            self.fail("durability", text);
-        }
-        self.nodes[node].head = found;
-        for answer in unsaid {
-            match answer {
-                Ok(Answer::Block(block, certificate, view)) => {
-                    let result = self.ledger.view(&view);
-                    self.check(result);
-                    let result = self.ledger.committed(&block, &certificate);
-                    self.check(result);
-                }
-                other => self.fail("durability", format!("node {node} cannot show {other:?}")),
-            }
+    /// Its disk failed while it started: what was opened is closed again.
+    fn start_later(&mut self, node: usize) {
+        if self.violation.is_none() {
+            let outage = Outage { fuse: None, back_after_ms: START_AGAIN_MS, harm: Harm::None };
+            self.crash(node, outage);
         }
     }
 
-    pub(super) fn crash(&mut self, node: usize, restart_after: u64) {
-        let wipe = self.plan.faults.wipe > 0.0 && self.rng.random_bool(self.plan.faults.wipe);
-        let flip =
-            self.plan.faults.bit_flip > 0.0 && self.rng.random_bool(self.plan.faults.bit_flip);
-        let state = &mut self.nodes[node];
-        state.driver = None;
-        state.wake = None;
-        state.disk.crash();
-        if wipe {
-            state.disk.wipe();
-            state.head = BlockId(0);
-        } else if flip && state.disk.flip_bit("ledger_") {
-            // What the flipped block held is fetched again; until then the head may be lower.
-            state.head = BlockId(0);
+    /// The power goes now.
+    pub(super) fn crash(&mut self, node: usize, outage: Outage) {
+        let machine = &mut self.nodes[node];
+        machine.outage = None;
+        for seat in &mut machine.seats {
+            seat.driver = None;
+            seat.wake = None;
+            seat.inbox.clear();
+            seat.busy_until = 0;
         }
+        machine.disk.crash();
+        let harmed = match outage.harm {
+            Harm::None => false,
+            Harm::BitFlip => machine.disk.flip_bit("ledger_"),
+            Harm::Truncate => machine.disk.cut_tail("ledger_"),
+            Harm::Wipe => {
+                machine.disk.wipe();
+                machine.wiped = true;
+                true
+            }
+        };
+        if harmed {
+            // What was lost is fetched again; until then the head may be lower.
+            machine.seats.iter_mut().for_each(|seat| seat.head = BlockId(0));
+        }
+        if outage.harm == Harm::Wipe {
+            // An acknowledgement promises no more than the disk it was written to.
+            self.groups.iter_mut().for_each(|group| group.ledger.forgive(node));
+        }
+        self.tell(|| format!("n{node} loses power: {outage:?}"));
         self.counts.add("crash");
-        let later = self.now + restart_after;
-        self.at(later, Happening::Restart { node });
+        self.in_ms(outage.back_after_ms, Happening::Restart { node });
     }
 
-    pub(super) fn turn(&mut self, node: usize, inputs: Inputs) {
-        let now = Time(self.clock(node));
-        let state = &mut self.nodes[node];
-        let Some(driver) = &mut state.driver else { return };
-        state.env.now = state.env.now.max(now);
-        let turn = driver.turn(&mut state.env, inputs);
-        if state.disk.is_dead() {
+    /// A place takes a turn. While its disk syncs, nothing leaves and the next turn waits.
+    pub(super) fn turn(&mut self, place: Place, inputs: Vec<Input<C::Message>>) {
+        let now = self.clock(place.node);
+        let machine = &mut self.nodes[place.node];
+        let seat = &mut machine.seats[place.group];
+        let Some(driver) = &mut seat.driver else { return };
+        seat.env.now = seat.env.now.max(now);
+        let writes = driver.stats().writes;
+        let turn = driver.turn(&mut seat.env, inputs);
+        let wrote = driver.stats().writes > writes;
+        if machine.disk.is_dead() {
             // What the turn would have said never left the machine.
-            let after = self.rng.random_range(100..6_000);
+            let outage = machine.outage.take();
             self.counts.add("power_cut_in_a_turn");
-            self.crash(node, after);
-            return;
+            let back_after_ms = START_AGAIN_MS;
+            let outage = outage.unwrap_or(Outage { fuse: None, back_after_ms, harm: Harm::None });
+            return self.crash(place.node, outage);
         }
-        self.dispatch(node, turn);
+        if wrote && machine.sync_ms > 0 {
+            let until = self.now + machine.sync_ms * MS;
+            seat.busy_until = until;
+            let life = machine.life;
+            return self.at(until, Happening::Release { place, life, turn: Box::new(turn) });
+        }
+        self.dispatch(place, turn);
     }
 
-    pub(super) fn command(&mut self, node: usize, command: Command) {
+    /// A caller on the machine wants something.
+    pub(super) fn command(&mut self, place: Place, command: Command) {
         self.tickets += 1;
-        let ticket = Ticket(self.tickets);
-        self.turn(node, vec![Input::Command(ticket, command)]);
+        self.turn(place, vec![Input::Command(Ticket(self.tickets), command)]);
     }
 
-    pub(super) fn dispatch(&mut self, node: usize, turn: Turn) {
-        if self.plan.trace {
-            for line in &turn.trace {
-                let ms = self.now - BEGIN;
-                eprintln!("{ms:>8} node {node} {} {}", line.line, line.text);
-            }
-            if let Some(reason) = &turn.stalled {
-                eprintln!("{:>8} node {node} stalled: {reason}", self.now - BEGIN);
-            }
+    /// Sends what a turn released, and shows it to the checkers.
+    pub(super) fn dispatch(&mut self, place: Place, turn: Turn) {
+        for line in &turn.trace {
+            self.tell(|| format!("{place} {} {}", line.line, line.text));
         }
-        self.nodes[node].wake = turn.wake;
-        self.schedule_wake(node);
+        if let Some(reason) = &turn.stalled {
+            self.tell(|| format!("{place} stalled: {reason}"));
+        }
+        self.seat_mut(place).wake = turn.wake;
+        self.schedule_wake(place);
         for output in turn.outputs {
             match output {
-                Output::Send { to, packet } => self.send(node, &to, &packet),
+                Output::Send { to, packet } => self.send(place, &to, &packet),
                 Output::Reply(_, Ok(Reply::Accepted { trx_id })) => {
-                    self.ledger.acknowledge(trx_id);
+                    self.groups[place.group].ledger.acknowledge(trx_id, place.node);
                 }
-                Output::Reply(_, Ok(Reply::Announced { .. })) => self.announced += 1,
-                Output::Reply(_, Ok(Reply::ChangeStarted { .. } | Reply::Left)) => {}
+                Output::Reply(
+                    _,
+                    Ok(Reply::Announced { .. } | Reply::ChangeStarted { .. } | Reply::Left),
+                ) => {}
                 Output::Reply(_, Err(error)) => {
-                    if self.plan.trace {
-                        eprintln!("{:>8} node {node} refuses: {error}", self.now - BEGIN);
-                    }
+                    self.tell(|| format!("{place} refuses: {error}"));
                 }
-                Output::Notice(notice) => self.notice(node, notice),
+                Output::Notice(notice) => self.notice(place, notice),
             }
-        }
-    }
-
-    pub(super) fn notice(&mut self, node: usize, notice: Notice) {
-        match notice {
-            Notice::Views(views) => {
-                self.nodes[node].views.clone_from(&views);
-                for view in &views {
-                    if !self.nodes[node].traitor {
-                        let result = self.ledger.view(view);
-                        self.check(result);
-                    }
-                }
-            }
-            Notice::ViewInstalled(view) => {
-                let result = self.ledger.view(&view);
-                self.check(result);
-                if view.number >= ViewNumber(1) {
-                    self.installed.insert(node);
-                }
-            }
-            Notice::Committed { block, certificate } => {
-                if self.nodes[node].traitor {
-                    return;
-                }
-                let id = block.header.id;
-                if id != self.nodes[node].head.next() {
-                    let text = format!("node {node}: {id} after {}", self.nodes[node].head);
-                    self.fail("total_order", text);
-                }
-                self.nodes[node].head = id;
-                let result = self.ledger.committed(&block, &certificate);
-                self.check(result);
-                let when = [self.now.to_be_bytes(), (node as u64).to_be_bytes()].concat();
-                self.ledger.note(&when);
-                if self.plan.trace {
-                    let (ms, count) = (self.now - BEGIN, block.trxs.len());
-                    eprintln!("{ms:>8} node {node} BLOCK {id} of {count} trxs is final");
-                }
-            }
-            Notice::Evidence(evidence) => {
-                if self.plan.trace {
-                    eprintln!("{:>8} node {node} evidence {evidence:?}", self.now - BEGIN);
-                }
-            }
-            Notice::Ready => {
-                self.ready.insert(node);
-            }
-            Notice::EpochEnded(_) | Notice::ChangeEnded { .. } => {}
         }
     }
 }

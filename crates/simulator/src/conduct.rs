@@ -1,0 +1,113 @@
+//! What a correct member may say, checked as its core says it. Blocks show whether members agree;
+//! that a secret was told too early shows nowhere else.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+
+use quorate_consensus::committee::Committee;
+use quorate_consensus::honeybadger::message::{
+    AgreementMessage, EpochMessage, HoneyBadgerMessage, SlotMessage,
+};
+use quorate_consensus::limits::{FUTURE_EPOCHS, PAST_EPOCHS};
+use quorate_crypto::threshold::NodeIndex;
+use quorate_ledger::ids::Epoch;
+
+use crate::properties::Violation;
+
+/// Coins of these rounds are fixed, so nobody can tell them too early.
+const FIXED_COINS: u64 = 2;
+
+thread_local! {
+    /// The first breach in the world that runs in this thread.
+    static BREACH: RefCell<Option<Violation>> = const { RefCell::new(None) };
+}
+
+/// The first breach since the last call.
+pub fn breach() -> Option<Violation> {
+    BREACH.with(RefCell::take)
+}
+
+/// Members by what they have decided, and the first round in which their TERM is their CONF.
+type Terms = BTreeMap<NodeIndex, (bool, u64)>;
+
+/// One member's record of what it has heard and said.
+pub(crate) struct Conduct {
+    committee: Committee,
+    me: NodeIndex,
+    /// Who has said CONF, by epoch, proposer and round; only where the coin is a secret.
+    confirmed: BTreeMap<(Epoch, NodeIndex, u64), BTreeSet<NodeIndex>>,
+    terms: BTreeMap<(Epoch, NodeIndex), Terms>,
+}
+
+impl Conduct {
+    pub(crate) fn new(committee: Committee, me: NodeIndex) -> Self {
+        Self { committee, me, confirmed: BTreeMap::new(), terms: BTreeMap::new() }
+    }
+
+    /// The member, which is in `epoch`, hears (or says) something.
+    pub(crate) fn hears(&mut self, epoch: Epoch, from: NodeIndex, message: &HoneyBadgerMessage) {
+        let oldest = Epoch(epoch.0.saturating_sub(PAST_EPOCHS + 1));
+        let of = message.epoch;
+        if of < oldest || of.0 > epoch.0 + FUTURE_EPOCHS {
+            return;
+        }
+        let EpochMessage::Slot(proposer, SlotMessage::Agreement(said)) = &message.body else {
+            return;
+        };
+        match said {
+            AgreementMessage::Conf { round, .. } if *round >= FIXED_COINS => {
+                self.confirmed.entry((of, *proposer, *round)).or_default().insert(from);
+            }
+            AgreementMessage::Term { value, from: first } => {
+                let terms = self.terms.entry((of, *proposer)).or_default();
+                terms.entry(from).or_insert((*value, *first));
+            }
+            _ => {}
+        }
+        self.confirmed = self.confirmed.split_off(&(oldest, NodeIndex(0), 0));
+        self.terms = self.terms.split_off(&(oldest, NodeIndex(0)));
+    }
+
+    /// The member says this to all in one step; `again`: it opens and repeats what it said before.
+    pub(crate) fn says(&mut self, epoch: Epoch, said: &[HoneyBadgerMessage], again: bool) {
+        let me = self.me;
+        said.iter().for_each(|message| self.hears(epoch, me, message));
+        let breach = said.iter().find_map(|message| match &message.body {
+            EpochMessage::Share(proposer, _) => self.early_share(message.epoch, *proposer),
+            EpochMessage::Slot(
+                proposer,
+                SlotMessage::Agreement(AgreementMessage::Share { round, .. }),
+            ) if !again => self.early_coin(message.epoch, *proposer, *round),
+            _ => None,
+        });
+        if let Some(detail) = breach {
+            let violation = Violation::new("secrecy", detail);
+            BREACH.with(|cell| cell.borrow_mut().get_or_insert(violation).clone());
+        }
+    }
+
+    /// DEC-2: a decryption share is told when the subset is known and the proposal is in it.
+    fn early_share(&self, epoch: Epoch, proposer: NodeIndex) -> Option<String> {
+        let own = |member| self.terms.get(&(epoch, member))?.get(&self.me).map(|term| term.0);
+        let known = self.committee.members().all(|member| own(member).is_some());
+        let early = !known || own(proposer) != Some(true);
+        early.then(|| {
+            let me = self.me;
+            format!("member {me} opens the proposal of {proposer} before it is in, epoch {epoch}")
+        })
+    }
+
+    /// BA-6: a coin share is told when `n - f` members have confirmed.
+    fn early_coin(&self, epoch: Epoch, proposer: NodeIndex, round: u64) -> Option<String> {
+        let mut sure = self.confirmed.get(&(epoch, proposer, round)).cloned().unwrap_or_default();
+        let terms = self.terms.get(&(epoch, proposer)).into_iter().flatten();
+        sure.extend(terms.filter(|(_, term)| term.1 <= round).map(|(member, _)| *member));
+        let needed = self.committee.size() - (self.committee.size() - 1) / 3;
+        (sure.len() < needed).then(|| {
+            let (me, have) = (self.me, sure.len());
+            format!(
+                "member {me} tosses coin {round} of {proposer} with {have} CONF, epoch {epoch}"
+            )
+        })
+    }
+}
