@@ -1,6 +1,7 @@
 //! Quorum arithmetic, once for all protocols.
 
 use quorate_crypto::threshold::NodeIndex;
+use quorate_ledger::mutants::{Mutant, mutated};
 
 /// A committee of `n` members of which at most `f = (n - 1) / 3` are faulty.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -33,8 +34,8 @@ impl Committee {
 
     /// `n - f`: as many as one may wait for.
     #[must_use]
-    pub const fn correct(self) -> usize {
-        self.n - self.faulty()
+    pub fn correct(self) -> usize {
+        self.n - self.faulty() - usize::from(mutated(Mutant::QuorumOffByOne))
     }
 
     /// `f + 1`: at least one of them is correct.
@@ -45,8 +46,8 @@ impl Committee {
 
     /// `2f + 1`: a certificate.
     #[must_use]
-    pub const fn certificate(self) -> usize {
-        2 * self.faulty() + 1
+    pub fn certificate(self) -> usize {
+        2 * self.faulty() + usize::from(!mutated(Mutant::CertainOffByOne))
     }
 
     /// `n - 2f`: data shards of reliable broadcast.

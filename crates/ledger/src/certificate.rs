@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::block::BlockHeader;
 use crate::codec::{Canonical, CodecError, Reader, Writer};
 use crate::ids::{BlockId, ViewNumber};
+use crate::mutants::{Mutant, mutated};
 use crate::view::{MAX_COMMITTEE, View, certificate_quorum};
 
 /// One producer's signatures over a block hash.
@@ -159,7 +160,7 @@ impl Certificate {
         }
         by_voter.retain(|voter, _| voter.get() < committee);
         let quorum = certificate_quorum(committee);
-        if by_voter.len() < quorum {
+        if votes_of(by_voter.len()) < quorum {
             return None;
         }
         let lowest = by_voter.first_key_value().map(|(_, vote)| vote.member_sign)?;
@@ -183,7 +184,8 @@ impl Certificate {
             let (found, expected) = (self.view, view.number);
             return Err(CertificateError::View { found, expected });
         }
-        let (have, need) = (self.signatures.len(), certificate_quorum(view.producers.len()));
+        let have = votes_of(self.signatures.len());
+        let need = certificate_quorum(view.producers.len());
         if have < need {
             return Err(CertificateError::TooFew { have, need });
         }
@@ -211,6 +213,11 @@ impl Certificate {
         }
         self.verify(view)
     }
+}
+
+/// Votes of so many distinct signers: one each.
+fn votes_of(signers: usize) -> usize {
+    if mutated(Mutant::SignerCountedTwice) { signers * 2 } else { signers }
 }
 
 fn ascending(signatures: &[(NodeIndex, ViewSignature)]) -> bool {

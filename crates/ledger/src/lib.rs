@@ -17,6 +17,7 @@
 //! | [`seed`] | the seed URL |
 //! | [`state`] | named maps and write sets |
 //! | [`codec`] | canonical encoding with limits |
+//! | [`mutants`] | deliberate bugs, to check the simulator's checkers |
 //! | [`json`] | reading JSON with keys in any case |
 pub mod announce;
 pub mod block;
@@ -28,6 +29,7 @@ pub mod group;
 pub mod ids;
 pub mod json;
 pub mod merkle;
+pub mod mutants;
 pub mod proto;
 pub mod receipt;
 pub mod seed;

@@ -18,6 +18,7 @@ use crate::change::{self, ChangeError, ChangeResult};
 use crate::codec::{Canonical, CodecError, Reader, Writer};
 use crate::genesis::{GenesisBlock, GenesisError};
 use crate::ids::{BlockId, Epoch, GroupId, ViewNumber};
+use crate::mutants::{Mutant, mutated};
 use crate::proto::ChangeConsensusResultBundle;
 use crate::receipt::{Receipt, ReceiptError};
 use crate::trx::{TrxType, decrypt_payload};
@@ -35,8 +36,9 @@ const MAX_ID_TEXT: usize = 64;
 
 /// Signatures that certify in a committee of `producers`: `2f + 1` with `f = (n - 1) / 3`.
 #[must_use]
-pub const fn certificate_quorum(producers: usize) -> usize {
-    2 * (producers.saturating_sub(1) / 3) + 1
+pub fn certificate_quorum(producers: usize) -> usize {
+    let faulty = producers.saturating_sub(1) / 3;
+    2 * faulty + usize::from(faulty == 0 || !mutated(Mutant::CertificateOffByOne))
 }
 
 /// How a group is ordered (`consensus_type`).

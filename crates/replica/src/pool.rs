@@ -14,6 +14,7 @@ use std::sync::Arc;
 use quorate_consensus::core::Time;
 use quorate_ledger::codec::decode_message;
 use quorate_ledger::ids::TrxId;
+use quorate_ledger::mutants::{Mutant, mutated};
 use quorate_ledger::trx;
 use rand::RngExt;
 use rand_chacha::ChaCha20Rng;
@@ -297,6 +298,10 @@ impl Pool {
         let (time, id) = *self.timers.first()?;
         if time > now {
             return None;
+        }
+        if mutated(Mutant::OwnEvicted) {
+            self.remove(&id);
+            return Some(Due::Dropped(id));
         }
         let entry = self.entries.get_mut(&id).expect("a timer belongs to an entry");
         let Kind::Own { pause_ms } = &mut entry.kind else {

@@ -20,6 +20,7 @@ use quorate_crypto::keygen::KeyGeneration;
 use quorate_crypto::threshold::Threshold;
 use quorate_ledger::group::GenesisDocuments;
 use quorate_ledger::ids::{BlockId, Epoch, GroupId, TrxId};
+use quorate_ledger::mutants::{Mutant, mutated};
 use quorate_ledger::state::State;
 use quorate_ledger::view::View;
 
@@ -192,6 +193,9 @@ impl<C: Core> Replica<C> {
         id: &TrxId,
         block: BlockId,
     ) -> Result<bool, J::Error> {
+        if mutated(Mutant::DuplicateTrx) {
+            return Ok(false);
+        }
         if self.fresh.contains(id) {
             return Ok(true);
         }

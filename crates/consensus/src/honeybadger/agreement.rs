@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use quorate_crypto::threshold::{CombineError, Joint, NodeIndex, Threshold};
+use quorate_ledger::mutants::{Mutant, mutated};
 
 use super::Seat;
 use super::coin::{Coin, Toss};
@@ -252,7 +253,11 @@ impl<K: Threshold> Agreement<K> {
         }
         // BA-5: n - f CONF within the accepted values.
         if tally.confirmed.is_none() {
-            tally.confirmed = tally.confirmation(committee.correct());
+            tally.confirmed = if mutated(Mutant::NoConfRound) {
+                tally.seen(committee.correct())
+            } else {
+                tally.confirmation(committee.correct())
+            };
             let Some(values) = tally.confirmed else { return false };
             self.trace(step, "BA-5", &format!("round {round}: confirmed {values}"));
             return true;
@@ -344,6 +349,9 @@ impl<K: Threshold> Agreement<K> {
     /// `n - f` CONF are in and the own one is said: before that the coin must stay unknown.
     fn toss(&mut self, step: &mut AgreementStep) -> Option<bool> {
         let round = self.round;
+        if mutated(Mutant::LocalCoin) && round > 0 {
+            return Some(self.seat.me.0.is_multiple_of(2));
+        }
         if let Toss::Known(coin) = self.coin.toss(round) {
             return Some(coin);
         }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use quorate_crypto::hash::Digest;
 use quorate_crypto::threshold::NodeIndex;
 use quorate_ledger::codec::{Reader, Writer};
+use quorate_ledger::mutants::{Mutant, mutated};
 
 use super::Seat;
 use super::message::{BroadcastMessage, Fragment};
@@ -27,6 +28,7 @@ pub(super) enum Delivery {
 type BroadcastStep = Step<BroadcastMessage, Delivery>;
 
 /// A shard that is known to be under its root.
+#[derive(Clone)]
 struct Echo {
     root: Digest,
     shard: Arc<[u8]>,
@@ -34,6 +36,7 @@ struct Echo {
 }
 
 /// One member's side of the broadcast of one proposer.
+#[derive(Clone)]
 pub(super) struct Broadcast {
     seat: Seat,
     /// The proposer's own: the fragment of every member.
@@ -174,6 +177,9 @@ impl Broadcast {
         if let Some(first) = self.echoes.get(&from) {
             if first.root != fragment.root {
                 step.accuse(Evidence::new(from, Fault::Equivocation, "two ECHO"));
+            } else if mutated(Mutant::EchoPerMessage) {
+                let (again, place) = (first.clone(), u16::MAX - self.echoes.len() as u16);
+                self.echoes.insert(NodeIndex(place), again);
             }
             return;
         }

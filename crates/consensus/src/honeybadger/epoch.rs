@@ -8,6 +8,7 @@ use quorate_crypto::threshold::{
     CombineError, Joint, NodeIndex, Purpose, SEAL_OVERHEAD, Share, Threshold,
 };
 use quorate_ledger::ids::{Epoch, GroupId, ViewNumber};
+use quorate_ledger::mutants::{Mutant, mutated};
 use rand_chacha::ChaCha20Rng;
 
 use super::broadcast::Delivery;
@@ -131,6 +132,9 @@ impl<K: Threshold> EpochState<K> {
         self.trace(&mut step, "DEC-1", &format!("{how} {} bytes", batch.len()));
         let said = self.subset.propose(me, &value);
         self.on_subset(said, &mut step);
+        if mutated(Mutant::EarlyShare) && !clear {
+            self.release(me, &mut step);
+        }
         step
     }
 

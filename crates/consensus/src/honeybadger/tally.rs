@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use quorate_crypto::threshold::{Joint, NodeIndex, Share};
+use quorate_ledger::mutants::{Mutant, mutated};
 
 use super::message::{AgreementMessage, Values};
 
 /// What is known of one round.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Tally {
     /// Who said BVAL of each value.
     pub bval: [BTreeSet<NodeIndex>; 2],
@@ -43,7 +44,10 @@ impl Tally {
     ) -> Result<(), &'static str> {
         match message {
             AgreementMessage::BVal { value, .. } => {
-                self.bval[usize::from(value)].insert(from);
+                let said = &mut self.bval[usize::from(value)];
+                if !said.insert(from) && mutated(Mutant::BvalPerMessage) {
+                    said.insert(NodeIndex(u16::MAX - said.len() as u16));
+                }
                 Ok(())
             }
             AgreementMessage::Aux { value, .. } => first(&mut self.aux, from, value, "two AUX"),

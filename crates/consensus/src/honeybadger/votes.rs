@@ -8,6 +8,7 @@
 use std::sync::Arc;
 
 use quorate_crypto::threshold::NodeIndex;
+use quorate_ledger::mutants::{Mutant, mutated};
 
 use crate::core::{Record, Topic};
 
@@ -123,7 +124,8 @@ impl Notes {
         key.push(kind as u8);
         key.extend_from_slice(&round.to_be_bytes());
         let mut bytes = Vec::with_capacity(STAMP + payload.len());
-        bytes.extend_from_slice(&self.stamp);
+        let forgotten = mutated(Mutant::VoteForgotten);
+        bytes.extend_from_slice(if forgotten { &[0xff; STAMP] } else { &self.stamp });
         bytes.extend_from_slice(payload);
         Record::Note { topic: self.topic, key, bytes: bytes.into() }
     }

@@ -11,12 +11,13 @@ use quorate_crypto::threshold::Threshold;
 use quorate_ledger::block::Block;
 use quorate_ledger::certificate::{BlockVote, Certificate};
 use quorate_ledger::codec::Canonical as _;
-use quorate_ledger::ids::{TrxId, ViewNumber};
+use quorate_ledger::ids::{Epoch, TrxId, ViewNumber};
+use quorate_ledger::mutants::{Mutant, mutated};
 use quorate_ledger::proto::{ChangeConsensusResultBundle, TrxType};
 use quorate_ledger::view::View;
 
 use super::producing::Memory;
-use super::{Chain, Out, Replica};
+use super::{Chain, Out, Replica, nanoseconds};
 use crate::api::{Address, Notice, Output};
 use crate::block_maker::{self, Head, Pending};
 use crate::executor::{self, Ledger, Payload, Planned};
@@ -90,6 +91,8 @@ where
         }
         let chain = self.chain.as_ref().expect("a producer has a chain");
         let Planned { trxs, writes, timestamp, next_view, .. } = planned;
+        let own = mutated(Mutant::OwnTimestamp);
+        let timestamp = if own { timestamp.max(nanoseconds(env.now)) } else { timestamp };
         let (view, epoch) = (chain.view(), decision.epoch);
         let block = block_maker::build(view, &chain.head, epoch, timestamp, trxs, &writes);
         let pending = Pending::new(block, writes, next_view);
@@ -273,7 +276,9 @@ where
     fn end_view(&mut self, env: &mut Env, view: View, block: &Block, out: &mut Out) {
         // What the old view's key still has to say is said with it.
         self.flush_frames(out);
-        let view = Arc::new(view);
+        let owner = self.config.member.public() == self.config.descriptor.owner;
+        let late = u64::from(mutated(Mutant::WrongHandover) && !owner);
+        let view = Arc::new(View { start_epoch: Epoch(view.start_epoch.0 + late), ..view });
         let chain = self.chain.as_mut().expect("a view has a chain");
         let old = Arc::clone(chain.view());
         chain.views.push(Arc::clone(&view));

@@ -26,6 +26,7 @@ use quorate_crypto::view::ViewKey;
 use quorate_ledger::certificate::BlockVote;
 use quorate_ledger::codec::Writer;
 use quorate_ledger::ids::Epoch;
+use quorate_ledger::mutants::{Mutant, mutated};
 use quorate_ledger::view::View;
 
 use super::{EPOCH_NOTE, Out, Replica, earliest, nanoseconds};
@@ -361,7 +362,8 @@ where
         }
         for payload in frame.payloads {
             // Each payload may end the view or this member's part in it.
-            let place = self.producing.as_ref().filter(|p| p.view.number == frame.view);
+            let stale = mutated(Mutant::StaleView);
+            let place = self.producing.as_ref().filter(|p| p.view.number == frame.view || stale);
             let place = place.map(|p| p.me);
             let other = place.is_some_and(|me| me != frame.sender);
             match payload {
