@@ -67,6 +67,7 @@ pub struct Replica<C: Core> {
     /// `None` until the genesis documents are known.
     pub(crate) chain: Option<Chain>,
     producing: Option<Producing<C>>,
+    unreached: Option<recovery::Unreached>,
     change: Option<Change<C::Generation>>,
     change_wake: Option<Time>,
     pub(crate) pool: Pool,

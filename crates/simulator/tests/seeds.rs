@@ -78,6 +78,10 @@ fn seeds_of_bugs_hold() {
     // durable.
     hold(1, 0, 70, 1);
     hold(1, 0, 98, 1);
+    // A producer whose ledger had lost its end, so far that it led to the view before, could no
+    // longer use its keys when it was back in its view.
+    hold(2, 0, 91, 1);
+    hold(4, 1, 1_104, 1);
 }
 
 #[test]

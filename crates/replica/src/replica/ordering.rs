@@ -24,9 +24,12 @@ use crate::executor::{self, Ledger, Payload, Planned};
 use crate::limits::{READ_RETRY_MS, SNAPSHOT_BLOCKS};
 use crate::wire;
 
+/// First part of the name of a secret that holds the keys of a view; its number follows.
+pub(super) const VIEW_SECRET: &str = "view-";
+
 /// Name of the secret that holds the keys of a view.
 pub(super) fn view_secret(number: ViewNumber) -> String {
-    format!("view-{number}")
+    format!("{VIEW_SECRET}{number}")
 }
 
 impl<C: Core> Replica<C>
@@ -285,7 +288,9 @@ where
         self.votes.clear();
         self.queue.clear();
         let was_producing = self.producing.take().is_some();
-        out.record(Record::Forget { topic: Topic::Vote, prefix: Vec::new() });
+        if self.unreached.is_none() {
+            out.record(Record::Forget { topic: Topic::Vote, prefix: Vec::new() });
+        }
         out.record(Record::Secret { name: view_secret(old.number), bytes: None });
         let text = format!("view {} begins with epoch {}", view.number, view.start_epoch);
         out.trace(Trace::new("VIEW", text));
@@ -304,6 +309,7 @@ where
                     self.decided(decision, out);
                 }
             }
+            None if self.regain(env, &view, out) => {}
             None => self.without_keys(&view, out),
         }
         if was_producing && self.producing.is_none() {

@@ -20,7 +20,7 @@ use quorate_ledger::ids::{BlockId, Epoch, ViewNumber};
 use quorate_ledger::state::State;
 use quorate_ledger::view::View;
 
-use super::ordering::view_secret;
+use super::ordering::{VIEW_SECRET, view_secret};
 use super::producing::Memory;
 use super::{Chain, EPOCH_NOTE, GENESIS_NOTE, Out, Replica, genesis};
 use crate::api::{GroupConfig, Notice, Output};
@@ -90,10 +90,56 @@ impl Sorted {
     }
 }
 
+/// What this member holds of the view it was in, while a ledger that has lost its end leads to an
+/// earlier one: neither its keys nor its votes may get lost on the way back.
+pub(super) struct Unreached {
+    view: ViewNumber,
+    secret: Vec<u8>,
+    votes: Notes,
+    /// Next epoch and the core's.
+    noted: Option<(Epoch, Epoch)>,
+    lost: bool,
+}
+
+impl Unreached {
+    /// The latest view after `reached` whose keys are there.
+    fn find(sorted: &Sorted, reached: ViewNumber) -> Option<Self> {
+        let number = |name: &str| name.strip_prefix(VIEW_SECRET)?.parse().ok().map(ViewNumber);
+        let views = sorted.secrets.iter().filter_map(|(name, bytes)| Some((number(name)?, bytes)));
+        let (view, secret) = views.max_by_key(|(view, _)| *view).filter(|(v, _)| *v > reached)?;
+        Some(Self {
+            view,
+            secret: secret.clone(),
+            votes: sorted.votes.clone(),
+            noted: sorted.epochs(view),
+            lost: sorted.amnesia,
+        })
+    }
+}
+
 impl<C: Core> Replica<C>
 where
     Keys<C>: Threshold,
 {
+    /// Takes part again in a view that the ledger has reached again; whether this is one.
+    pub(super) fn regain(&mut self, env: &mut Env, view: &View, out: &mut Out) -> bool {
+        let Some(unreached) = self.unreached.take_if(|unreached| unreached.view <= view.number)
+        else {
+            return false;
+        };
+        let keys = Self::decode_secret(&unreached.secret);
+        let (Some(keys), true) = (keys, unreached.view == view.number) else { return false };
+        let (next, core) = unreached.noted.unwrap_or_default();
+        self.next_epoch = self.next_epoch.max(next);
+        let epoch = Self::reopen_epoch(self.next_epoch, core);
+        let memory = Memory { epoch, votes: unreached.votes, lost: unreached.lost };
+        out.trace(Trace::new("VIEW", format!("takes part in view {} again", view.number)));
+        for decision in self.open_core(env, keys, memory, out) {
+            self.decided(decision, out);
+        }
+        true
+    }
+
     /// Opens a group. The step returned says again what was said before, and must be persisted like
     /// every other.
     ///
@@ -151,6 +197,7 @@ where
             config,
             chain: None,
             producing: None,
+            unreached: None,
             change: None,
             change_wake: None,
             pool: Pool::new(PoolLimits::default()),
@@ -328,6 +375,7 @@ where
         let noted = sorted.epochs(view.number).unwrap_or((self.next_epoch, self.next_epoch));
         let pending_epoch = self.pending.as_ref().map(|p| p.block.header.epoch);
         self.next_epoch = pending_epoch.unwrap_or(self.next_epoch.max(noted.0));
+        self.unreached = Unreached::find(&sorted, view.number);
         out.output(Output::Notice(Notice::Ready));
         self.announce_views(out);
         self.restore_pool(env, journal, sorted.pool, out)?;
