@@ -15,6 +15,7 @@ use quorate_ledger::view::View;
 use rand_chacha::ChaCha20Rng;
 
 use crate::evidence::Evidence;
+use crate::footprint::Footprint;
 use crate::trace::Trace;
 
 /// Logical time in milliseconds since the Unix epoch (virtual in the simulator).
@@ -471,6 +472,9 @@ pub trait Core: Sized {
 
     /// The epoch in progress: all before it are over for this member.
     fn epoch(&self) -> Epoch;
+
+    /// How full its buffers are, each against its limit. Cheap enough for every step.
+    fn footprint(&self, into: &mut Footprint);
 
     /// Whether, in a view that tolerates no fault, nobody can order a trx in the epoch in progress
     /// or a later one without hearing more from this member: then it alone may end the view.

@@ -29,6 +29,11 @@ pub const PAST_EPOCHS: u64 = 4;
 /// dropped; their sender says them again when asked.
 pub const FUTURE_ROUNDS: u64 = 8;
 
+/// Rounds that no binary agreement reaches: each ends with probability 1/2 once the coins are
+/// unknown before they are tossed. What is kept for each round passed is counted against it by the
+/// checkers ([`crate::footprint`]); nothing stops there.
+pub const UNLIKELY_ROUNDS: u64 = 64;
+
 /// Milliseconds between two answers to one member's request to say an epoch again. Requests in
 /// between are dropped; they are made again.
 pub const REPEAT_INTERVAL_MS: u64 = 500;

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use quorate_consensus::evidence::{Evidence, Fault};
+use quorate_consensus::footprint::Footprint;
 use quorate_crypto::hash::Digest;
 use quorate_crypto::threshold::NodeIndex;
 use quorate_ledger::block::{Block, BlockHeader, trx_tree};
@@ -197,6 +198,13 @@ impl Votes {
     pub fn dissenters(&self, id: BlockId, hash: Digest) -> Vec<NodeIndex> {
         let votes = self.0.get(&id).into_iter().flatten();
         votes.filter(|(_, vote)| vote.hash != hash).map(|(voter, _)| *voter).collect()
+    }
+
+    /// How full it is, in a committee of so many producers.
+    pub fn footprint(&self, committee: usize, into: &mut Footprint) {
+        let voters = self.0.values().map(BTreeMap::len).max().unwrap_or_default();
+        into.add("voted_blocks", self.0.len(), VOTE_WINDOW as usize);
+        into.add("votes_for_a_block", voters, committee);
     }
 
     /// Forgets votes for blocks up to `head`.

@@ -14,6 +14,7 @@
 use std::collections::BTreeMap;
 
 use quorate_consensus::core::Time;
+use quorate_consensus::footprint::Footprint;
 use quorate_ledger::ids::BlockId;
 
 use crate::api::{Address, PeerRef};
@@ -145,6 +146,11 @@ impl Catchup {
             None if self.claims.is_empty() => self.poll_at,
             None => now,
         }
+    }
+
+    /// How full it is.
+    pub fn footprint(&self, into: &mut Footprint) {
+        into.add("claims", self.claims.len(), MAX_CLAIMS);
     }
 
     /// Whether blocks are known to be missing.

@@ -9,6 +9,7 @@ use std::convert::Infallible;
 use std::fmt::Display;
 
 use quorate_consensus::core::{Core, Env, Journal, Recovered, Released, Step, Time};
+use quorate_consensus::footprint::Footprint;
 use quorate_consensus::trace::Trace;
 use quorate_crypto::keygen::KeyGeneration;
 use quorate_crypto::threshold::Threshold;
@@ -130,6 +131,11 @@ where
     #[must_use]
     pub const fn stats(&self) -> Stats {
         self.stats
+    }
+
+    /// How full the buffers are, each against its limit. Cheap enough for every turn.
+    pub fn footprint(&self, into: &mut Footprint) {
+        self.replica.footprint(into);
     }
 
     /// The replica (for checkers).

@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use quorate_consensus::core::Time;
+use quorate_consensus::footprint::Footprint;
 use quorate_ledger::codec::decode_message;
 use quorate_ledger::ids::TrxId;
 use quorate_ledger::mutants::{Mutant, mutated};
@@ -153,6 +154,18 @@ impl Pool {
     #[must_use]
     pub const fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// How full it is.
+    pub fn footprint(&self, into: &mut Footprint) {
+        let gossip = self.limits.gossip();
+        into.add("pool_trxs", self.entries.len(), self.limits.trxs);
+        into.add("pool_bytes", self.bytes, self.limits.bytes);
+        into.add("pool_gossiped_trxs", self.gossiped, gossip.trxs);
+        into.add("pool_gossiped_bytes", self.gossiped_bytes, gossip.bytes);
+        // An entry has one timer and one place: more would be leftovers of entries gone.
+        into.add("pool_timers", self.timers.len(), self.entries.len());
+        into.add("pool_places", self.order.len(), self.entries.len());
     }
 
     /// The trx of this id.

@@ -15,6 +15,7 @@ use std::fmt::Display;
 use std::sync::Arc;
 
 use quorate_consensus::core::{Core, Decision, Env, Journal, Record, Step, Time, Topic};
+use quorate_consensus::footprint::Footprint;
 use quorate_consensus::trace::Trace;
 use quorate_crypto::keygen::KeyGeneration;
 use quorate_crypto::threshold::Threshold;
@@ -31,7 +32,7 @@ use crate::block_maker::{Head, Pending, Votes};
 use crate::catchup::Catchup;
 use crate::change::{Change, ChangeContext, ChangeOutput, ChangeStep};
 use crate::executor::{self, Ground};
-use crate::limits::{BUNDLE_BYTES, MAX_BUNDLE_TRXS, RESEND_TRXS};
+use crate::limits::{BUNDLE_BYTES, MAX_BUNDLE_TRXS, MAX_QUEUED_DECISIONS, RESEND_TRXS};
 use crate::pool::{Due, Pool};
 use crate::wire::{self, CheckedTrx, Inbound};
 use producing::Producing;
@@ -169,6 +170,23 @@ impl<C: Core> Replica<C> {
     #[must_use]
     pub fn core(&self) -> Option<&C> {
         self.producing.as_ref().and_then(|producing| producing.core.as_ref())
+    }
+
+    /// How full the buffers of this member are, each against its limit. Cheap enough for every turn.
+    pub fn footprint(&self, into: &mut Footprint) {
+        let committee = self.view().map_or(0, |view| view.producers.len());
+        self.pool.footprint(into);
+        self.catchup.footprint(into);
+        self.votes.footprint(committee, into);
+        into.add("queued_decisions", self.queue.len(), MAX_QUEUED_DECISIONS);
+        // What was collected in a turn leaves with it.
+        into.add("gossip_unsent", self.gossip.len(), 0);
+        if let Some(change) = &self.change {
+            change.footprint(into);
+        }
+        if let Some(producing) = &self.producing {
+            producing.footprint(into);
+        }
     }
 
     fn ground<'a>(config: &'a GroupConfig, chain: &'a Chain) -> Ground<'a> {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use quorate_consensus::committee::Committee;
 use quorate_consensus::core::{Appetite, Core, Env, Event, Setup, Step, Target};
+use quorate_consensus::footprint::Footprint;
 use quorate_consensus::honeybadger::HoneyBadger;
 use quorate_consensus::honeybadger::message::{
     AgreementMessage, BroadcastMessage, EpochMessage, HoneyBadgerMessage, SlotMessage, Values,
@@ -141,6 +142,10 @@ where
 
     fn epoch(&self) -> Epoch {
         self.core.epoch()
+    }
+
+    fn footprint(&self, into: &mut Footprint) {
+        self.core.footprint(into);
     }
 
     fn may_stop(&self) -> bool {

@@ -7,6 +7,7 @@ use quorate_ledger::mutants::{Mutant, mutated};
 
 use super::Seat;
 use super::coin::{Coin, Toss};
+use super::load::Load;
 use super::message::{AgreementMessage, Values};
 use super::tally::Tally;
 use super::votes::{Kind, Vote};
@@ -76,6 +77,12 @@ impl<K: Threshold> Agreement<K> {
         }
         this.progress(&mut step);
         (this, step)
+    }
+
+    /// How much it keeps.
+    pub(super) fn load(&self) -> Load {
+        let (said, coins) = (self.said.len(), self.joints.len());
+        Load { tallies: self.tallies.len(), said, coins, served: self.served.len() }
     }
 
     /// Whether the agreement has had an input (or needs none any more).

@@ -13,6 +13,7 @@ use rand_chacha::ChaCha20Rng;
 
 use super::broadcast::Delivery;
 use super::coin::Coin;
+use super::load::Load;
 use super::message::EpochMessage;
 use super::subset::{Included, Rest, Subset, SubsetStep};
 use super::votes::{Kind, Notes, Vote};
@@ -141,6 +142,11 @@ impl<K: Threshold> EpochState<K> {
     /// EP-8: whether this member has released a decryption share: then others may know the outcome.
     pub(super) fn released(&self) -> bool {
         self.doors.iter().any(|door| door.released)
+    }
+
+    /// How much its agreements keep, the most of each.
+    pub(super) fn load(&self) -> Load {
+        self.subset.load()
     }
 
     /// Whether this member has proposed.

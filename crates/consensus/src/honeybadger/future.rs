@@ -6,7 +6,8 @@ use quorate_crypto::threshold::NodeIndex;
 use quorate_ledger::ids::Epoch;
 
 use super::message::{AgreementMessage, BroadcastMessage, EpochMessage, SlotMessage};
-use crate::limits::{FUTURE_BYTES_PER_SENDER, FUTURE_MESSAGES_PER_SENDER};
+use crate::footprint::Footprint;
+use crate::limits::{FUTURE_BYTES_PER_SENDER, FUTURE_EPOCHS, FUTURE_MESSAGES_PER_SENDER};
 
 /// What a kept message costs beside its payload, roughly.
 const OVERHEAD: usize = 64;
@@ -53,6 +54,17 @@ impl Future {
         self.give_back(&senders);
         let each = senders.into_iter();
         each.flat_map(|(from, messages)| messages.into_iter().map(move |m| (from, m))).collect()
+    }
+
+    /// How full it is.
+    pub(super) fn footprint(&self, into: &mut Footprint) {
+        let messages = self.kept.values().flat_map(BTreeMap::values).map(Vec::len).max();
+        let bytes = self.bytes.values().copied().max().unwrap_or_default();
+        // The epoch in progress is there too, until the next turn works it off.
+        into.add("future_epochs", self.kept.len(), FUTURE_EPOCHS as usize + 1);
+        let most = FUTURE_MESSAGES_PER_SENDER;
+        into.add("future_messages_of_a_sender", messages.unwrap_or_default(), most);
+        into.add("future_of_a_sender_bytes", bytes, FUTURE_BYTES_PER_SENDER);
     }
 
     fn give_back(&mut self, senders: &BTreeMap<NodeIndex, Vec<EpochMessage>>) {

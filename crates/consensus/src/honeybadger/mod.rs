@@ -154,6 +154,7 @@ mod codec;
 mod coin;
 mod epoch;
 mod future;
+mod load;
 pub mod message;
 mod proofs;
 pub mod shards;
@@ -174,10 +175,12 @@ pub use self::proofs::{ProofAgreement, ProofOutcome};
 
 use self::epoch::{EpochState, Place};
 use self::future::Future;
+use self::load::Load;
 use self::message::EpochMessage;
 use self::votes::{Kind, Notes, Reading, Vote, remove};
 use crate::committee::Committee;
 use crate::core::{Appetite, Core, Decision, Env, Event, Record, Setup, Step, Time, Topic};
+use crate::footprint::Footprint;
 use crate::limits::{FUTURE_EPOCHS, PAST_EPOCHS, REPEAT_INTERVAL_MS};
 use crate::trace::Trace;
 
@@ -463,6 +466,16 @@ where
 
     fn epoch(&self) -> Epoch {
         self.epoch
+    }
+
+    fn footprint(&self, into: &mut Footprint) {
+        let members = self.place.committee.size();
+        into.add("epochs", self.epochs.len(), PAST_EPOCHS as usize + 1);
+        into.add("remembered_epochs", self.remembered.len(), PAST_EPOCHS as usize);
+        into.add("answered_members", self.answered.len(), members);
+        self.future.footprint(into);
+        let load = self.epochs.values().map(EpochState::load).fold(Load::default(), Load::max);
+        load.footprint(members, into);
     }
 
     fn may_stop(&self) -> bool {

@@ -9,6 +9,7 @@ use super::Seat;
 use super::agreement::Agreement;
 use super::broadcast::{Broadcast, Delivery};
 use super::coin::Coin;
+use super::load::Load;
 use super::message::{AgreementMessage, BroadcastMessage, SlotMessage};
 use super::votes::{Notes, Vote};
 use crate::committee::Committee;
@@ -134,6 +135,11 @@ impl<K: Threshold> Subset<K> {
     /// Whether all agreements rest: enough members have decided, nobody can need this one's votes.
     pub(super) fn rests(&self) -> bool {
         self.slots.iter().all(|slot| slot.agreement.halted())
+    }
+
+    /// How much its agreements keep, the most of each.
+    pub(super) fn load(&self) -> Load {
+        self.slots.iter().map(|slot| slot.agreement.load()).fold(Load::default(), Load::max)
     }
 
     /// What this member said, for `to`.

@@ -20,6 +20,11 @@ pub const MAX_UNSETTLED: usize = 8;
 /// the ledger has taken some.
 pub const MAX_OWNER_UNSETTLED: usize = 4;
 
+/// Attempts of one change that a participant keeps: the one in progress, the one before, which others
+/// may still need, and the next, which others may have begun. Messages of further ones are dropped;
+/// their senders say them again.
+pub const MAX_ATTEMPTS: usize = 3;
+
 /// Shortest agreement tick, in milliseconds; seed 001's text says "greater than", its code allows
 /// the limit itself.
 pub const MIN_TICK_LENGTH: u64 = 1_000;

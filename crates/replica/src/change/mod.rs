@@ -56,6 +56,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use quorate_consensus::core::{Env, Record, Step, Verified};
+use quorate_consensus::footprint::Footprint;
 use quorate_consensus::trace::Trace;
 use quorate_crypto::hash::Digest;
 use quorate_crypto::keygen::KeyGeneration;
@@ -73,7 +74,7 @@ use quorate_ledger::view::View;
 
 pub use message::ChangeMessage;
 
-use limits::MAX_UNSETTLED;
+use limits::{MAX_ATTEMPTS, MAX_UNSETTLED};
 use notes::{Kind, Start};
 use round::{Phase, Round};
 
@@ -461,6 +462,14 @@ impl<G: KeyGeneration> Change<G> {
             turn.step.wake_at(at);
         }
         turn.step
+    }
+
+    /// How full it is.
+    pub fn footprint(&self, into: &mut Footprint) {
+        let attempts = self.rounds.values().map(Round::attempts).max().unwrap_or_default();
+        // One that succeeded may wait beside the unsettled ones until its keys are taken.
+        into.add("change_rounds", self.rounds.len(), MAX_UNSETTLED + 1);
+        into.add("change_attempts", attempts, MAX_ATTEMPTS);
     }
 
     /// Request id of the running change, if any.

@@ -431,6 +431,11 @@ impl<G: KeyGeneration> Round<G> {
         }
     }
 
+    /// Attempts kept.
+    pub(super) fn attempts(&self) -> usize {
+        self.attempts.len()
+    }
+
     pub(super) const fn key_generation(&self) -> Option<&KeyPart<G>> {
         self.keys.as_ref()
     }

@@ -18,6 +18,7 @@ use quorate_consensus::core::{
     Verified,
 };
 use quorate_consensus::evidence::Evidence;
+use quorate_consensus::footprint::Footprint;
 use quorate_consensus::limits::PAST_EPOCHS;
 use quorate_consensus::trace::Trace;
 use quorate_crypto::keygen::KeyGeneration;
@@ -87,6 +88,18 @@ impl<C: Core> Producing<C> {
     /// Says the own vote for a block to everybody.
     pub(super) fn say_vote(&mut self, vote: BlockVote) {
         self.say(Target::All, &CommitteeMessage::Vote(Box::new(vote)));
+    }
+
+    /// How full it is.
+    pub(super) fn footprint(&self, into: &mut Footprint) {
+        let members = self.committee.size();
+        into.add("statuses", self.statuses.len(), members);
+        into.add("answered_statuses", self.answered.len(), members);
+        // What was said in a turn leaves with it.
+        into.add("payloads_unsent", self.frames.len(), 0);
+        if let Some(core) = &self.core {
+            core.footprint(into);
+        }
     }
 
     /// Shortest time without progress that is worth a status.
