@@ -5,6 +5,7 @@
 //! | [`hash`] | SHA-256 digests and a canonical, length-prefixed hasher |
 //! | [`mac`] | HMAC-SHA-256 |
 //! | [`member`] | secp256k1 keys of group members: signatures of trxs, requests, announces; Ethereum addresses |
+//! | [`made`] | signatures that were made in this thread need not be checked in it |
 //! | [`view`] | Ed25519 consensus keys of one view: envelopes and certificates |
 //! | [`cipher`] | AES-256-GCM sealing with a 32-byte key |
 //! | [`recipient`] | age (X25519) encryption to members, and password encryption of files at rest |
@@ -18,6 +19,7 @@ pub mod erasure;
 pub mod hash;
 pub mod keygen;
 pub mod mac;
+pub mod made;
 pub mod member;
 pub mod recipient;
 pub mod threshold;

@@ -19,11 +19,15 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::Zeroizing;
 
 use crate::hash::{Digest, keccak256};
+use crate::made;
 
 /// Length of the text form of a member's public key.
 pub const KEY_TEXT: usize = 44;
 /// Length of the text form of an Ethereum address.
 pub const ADDRESS_TEXT: usize = 42;
+
+/// Members sign digests as they are, in no domain.
+const DOMAIN: &str = "";
 
 /// In front of the 33 bytes of a secp256k1 key, libp2p's protobuf writes: field 1 (key type) = 2,
 /// field 2 = 33 bytes.
@@ -79,6 +83,7 @@ impl MemberKey {
         bytes[..64].copy_from_slice(&rs);
         // The recovery id would be 2 or 3 for an R above the group order: one nonce in 2^127.
         bytes[64] = recovery.to_u8();
+        made::note(&self.public.0, DOMAIN, digest, &rs);
         MemberSignature(bytes)
     }
 }
@@ -95,28 +100,30 @@ impl fmt::Debug for MemberKey {
     }
 }
 
-/// Whether `signature` (R S, or R S V) is that of `key`.
-fn verify_with(key: &PublicKey, digest: &Digest, signature: &[u8]) -> bool {
+/// Whether `signature` (R S, or R S V) is that of the key with this compressed point, if it is one.
+/// Finding the point costs a square root, about a tenth of a verification, so it is done once.
+fn verify_with(key: &[u8; 33], digest: &Digest, signature: &[u8]) -> bool {
     if signature.len() != 64 && signature.len() != 65 {
         return false;
     }
+    if made::known(key, DOMAIN, digest, &signature[..64]) {
+        return true;
+    }
+    let Ok(point) = PublicKey::from_byte_array_compressed(*key) else { return false };
     // libsecp256k1 refuses a high S by itself.
     Signature::from_compact(&signature[..64])
-        .is_ok_and(|parsed| parsed.verify(message(digest), key).is_ok())
+        .is_ok_and(|parsed| parsed.verify(message(digest), &point).is_ok())
 }
 
-/// Reads either text form of a key, giving the compressed point and the point. Finding the point
-/// costs a square root, about a tenth of a verification, so it is done once.
-fn read_key(text: &str) -> Option<([u8; 33], PublicKey)> {
+/// Reads either text form of a compressed point, which may be none of the curve.
+fn read_key(text: &str) -> Option<[u8; 33]> {
     let bytes = if text.len() == KEY_TEXT {
         URL_SAFE_NO_PAD.decode(text).ok()?
     } else {
         let engine = if text.ends_with('=') { &STANDARD } else { &STANDARD_NO_PAD };
         engine.decode(text).ok()?.strip_prefix(&LIBP2P_PREFIX)?.to_vec()
     };
-    let bytes: [u8; 33] = bytes.try_into().ok()?;
-    let point = PublicKey::from_byte_array_compressed(bytes).ok()?;
-    Some((bytes, point))
+    bytes.try_into().ok()
 }
 
 fn message(digest: &Digest) -> Message {
@@ -157,7 +164,7 @@ impl MemberPublicKey {
     /// high S is refused.
     #[must_use]
     pub fn verify(&self, digest: &Digest, signature: &[u8]) -> bool {
-        verify_with(&self.point(), digest, signature)
+        verify_with(&self.0, digest, signature)
     }
 
     /// The Ethereum address of this key, with the checksum of EIP-55.
@@ -187,7 +194,7 @@ impl FromStr for MemberPublicKey {
     type Err = KeyError;
 
     fn from_str(text: &str) -> Result<Self, KeyError> {
-        read_key(text).map(|(bytes, _)| Self(bytes)).ok_or(KeyError)
+        Self::from_bytes(&read_key(text).ok_or(KeyError)?)
     }
 }
 
@@ -259,7 +266,7 @@ pub fn verify_sender(sender: &str, digest: &Digest, signature: &[u8]) -> bool {
         return recover_eth_address(digest, signature)
             .is_some_and(|address| address.eq_ignore_ascii_case(sender));
     }
-    read_key(sender).is_some_and(|(_, key)| verify_with(&key, digest, signature))
+    read_key(sender).is_some_and(|key| verify_with(&key, digest, signature))
 }
 
 /// Whether a sender's text has the form of an Ethereum address. The checksum is not looked at.

@@ -21,6 +21,7 @@ pub mod world;
 
 use quorate_crypto::bls::BlsGeneration;
 use quorate_crypto::hash::{Digest, Hasher};
+use quorate_crypto::made;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
@@ -31,15 +32,16 @@ use crate::properties::Violation;
 use crate::traitor::{Traitor, Treason};
 use crate::world::{Outcome, Plan, World};
 
-/// Every so many seeds one runs the real threshold cryptography.
+/// Every so many seeds one runs the real threshold cryptography, and checks every signature.
 pub const REAL_EVERY: u64 = 20;
 
 /// Which threshold cryptography a run uses.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Crypto {
-    /// Keyed hashes, and the real one for one seed of [`REAL_EVERY`].
+    /// Keyed hashes instead of it, and no check of a signature that the world itself has made; the
+    /// real one, and every check, for one seed of [`REAL_EVERY`].
     Mixed,
-    /// The real one for all seeds.
+    /// The real one, and every check, for all seeds.
     Real,
 }
 
@@ -136,6 +138,7 @@ pub fn run_seed(options: &Options, seed: u64) -> Outcome {
     if options.crypto == Crypto::Real || seed.is_multiple_of(REAL_EVERY) {
         World::<Traitor<BlsGeneration>>::new(seed, plan).run()
     } else {
+        let _memory = made::remember();
         World::<Traitor<KeyedGeneration>>::new(seed, plan).run()
     }
 }
