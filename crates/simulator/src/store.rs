@@ -13,6 +13,11 @@ use rand_chacha::ChaCha20Rng;
 
 use crate::disk::FaultyDisk;
 
+/// Size of a chunk in bytes: so small that little is zeroed ahead.
+const CHUNK_SIZE: u64 = 128 << 10;
+/// Size of a journal's segment in bytes: so small that it is compacted within a seed.
+const JOURNAL_SIZE: u64 = 64 << 10;
+
 /// Opens the store, repairing it once if it is corrupt.
 ///
 /// # Errors
@@ -21,7 +26,11 @@ pub fn open(
     disk: &FaultyDisk,
     seed: u64,
 ) -> Result<(GroupStore<FaultyDisk>, Recovered), OpenError> {
-    let options = || Options::new(SymmetricKey([7; 32]), ChaCha20Rng::seed_from_u64(seed), trx_ids);
+    let options = || Options {
+        chunk_size: CHUNK_SIZE,
+        journal_size: JOURNAL_SIZE,
+        ..Options::new(SymmetricKey([7; 32]), ChaCha20Rng::seed_from_u64(seed), trx_ids)
+    };
     match GroupStore::open(disk.clone(), options()) {
         Err(OpenError::Corrupt(_)) => {
             check::repair(&mut disk.clone())?;

@@ -19,6 +19,7 @@ mod story;
 mod watch;
 
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use quorate_consensus::core::{Core, Env, Time};
@@ -34,7 +35,7 @@ use quorate_ledger::view::{Protocol, View};
 use quorate_replica::api::{Input, PeerRef};
 use quorate_replica::driver::{Driver, Turn};
 use quorate_storage::store::GroupStore;
-use rand::{Rng, SeedableRng};
+use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::{ChaCha8Rng, ChaCha20Rng};
 
 use crate::disk::FaultyDisk;
@@ -47,6 +48,10 @@ use clockwork::Scheduled;
 const BEGIN: u64 = 1_700_000_000_000;
 /// The world's clock counts microseconds since its beginning; this many are a millisecond.
 const MS: u64 = 1_000;
+
+/// How long a good disk takes to sync, in microseconds. What arrives meanwhile is one turn, as on
+/// real machines; one machine in ten has a disk that takes no time, so that every input is a turn.
+const USUAL_SYNC_US: std::ops::Range<u64> = 200..4_000;
 
 /// What a world is made of.
 #[derive(Clone, Debug)]
@@ -115,11 +120,11 @@ struct Place {
     group: usize,
 }
 
-enum Happening {
+enum Happening<M> {
     Deliver {
         from: usize,
         to: Place,
-        packet: Arc<[u8]>,
+        packet: Rc<network::Packet<M>>,
     },
     Wake {
         place: Place,
@@ -191,8 +196,10 @@ where
     foreign_until: u64,
     line: network::Line,
     clock: clockwork::Clock,
-    /// How long its disk takes to sync, in ms.
-    sync_ms: u64,
+    /// How long its disk takes to sync now, in microseconds.
+    sync_us: u64,
+    /// How long it takes when it is well.
+    usual_sync_us: u64,
     /// What follows when the lit fuse of its disk has burnt down.
     outage: Option<Outage>,
     traitor: bool,
@@ -218,7 +225,7 @@ where
     rng: ChaCha8Rng,
     now: u64,
     sequence: u64,
-    queue: BinaryHeap<Scheduled>,
+    queue: BinaryHeap<Scheduled<C::Message>>,
     /// Places with something in their inbox at this moment.
     due: BTreeSet<Place>,
     nodes: Vec<Machine<C>>,
@@ -340,6 +347,7 @@ where
     Keys<C>: Threshold,
 {
     fn new(plan: &Plan, rng: &mut ChaCha8Rng, keys: &mut ChaCha20Rng) -> Self {
+        let usual_sync_us = if rng.random_bool(0.1) { 0 } else { rng.random_range(USUAL_SYNC_US) };
         let seats = (0..plan.groups).map(|_| Seat {
             env: Env { now: Time(BEGIN), rng: ChaCha20Rng::seed_from_u64(rng.next_u64()) },
             driver: None,
@@ -362,7 +370,8 @@ where
             foreign_until: 0,
             line: network::Line::default(),
             clock: clockwork::Clock::default(),
-            sync_ms: 0,
+            sync_us: usual_sync_us,
+            usual_sync_us,
             outage: None,
             traitor: false,
             wiped: false,

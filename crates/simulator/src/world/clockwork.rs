@@ -10,33 +10,33 @@ use quorate_replica::api::Input;
 use super::{BEGIN, Happening, Keys, MS, Place, World, peer};
 
 /// Something in the queue. The earliest is the greatest; of one moment, the first scheduled.
-pub(super) struct Scheduled {
+pub(super) struct Scheduled<M> {
     time: u64,
     sequence: u64,
-    happening: Happening,
+    happening: Happening<M>,
 }
 
-impl Scheduled {
+impl<M> Scheduled<M> {
     fn rank(&self) -> Reverse<(u64, u64)> {
         Reverse((self.time, self.sequence))
     }
 }
 
-impl PartialEq for Scheduled {
+impl<M> PartialEq for Scheduled<M> {
     fn eq(&self, other: &Self) -> bool {
         self.rank() == other.rank()
     }
 }
 
-impl Eq for Scheduled {}
+impl<M> Eq for Scheduled<M> {}
 
-impl PartialOrd for Scheduled {
+impl<M> PartialOrd for Scheduled<M> {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl Ord for Scheduled {
+impl<M> Ord for Scheduled<M> {
     fn cmp(&self, other: &Self) -> Ordering {
         self.rank().cmp(&other.rank())
     }
@@ -80,12 +80,12 @@ impl<C: Core> World<C>
 where
     Keys<C>: Threshold,
 {
-    pub(super) fn at(&mut self, time: u64, happening: Happening) {
+    pub(super) fn at(&mut self, time: u64, happening: Happening<C::Message>) {
         self.sequence += 1;
         self.queue.push(Scheduled { time, sequence: self.sequence, happening });
     }
 
-    pub(super) fn in_ms(&mut self, ms: u64, happening: Happening) {
+    pub(super) fn in_ms(&mut self, ms: u64, happening: Happening<C::Message>) {
         self.at(self.now + ms * MS, happening);
     }
 
@@ -113,7 +113,7 @@ where
         false
     }
 
-    fn happen(&mut self, happening: Happening) {
+    fn happen(&mut self, happening: Happening<C::Message>) {
         match happening {
             Happening::Deliver { from, to, packet } => self.arrive(from, to, &packet),
             Happening::Wake { place } => {

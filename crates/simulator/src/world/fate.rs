@@ -92,7 +92,7 @@ where
                 self.in_ms(ms, Happening::DiskWell { node });
             }
             Misfortune::SlowSync { node, sync_ms, ms } => {
-                self.nodes[node].sync_ms = sync_ms;
+                self.nodes[node].sync_us = sync_ms * MS;
                 self.counts.add("slow_sync");
                 self.in_ms(ms, Happening::DiskWell { node });
             }
@@ -111,8 +111,9 @@ where
     }
 
     pub(super) fn mend_disk(&mut self, node: usize) {
-        self.nodes[node].disk.set_faults(DiskFaults::default());
-        self.nodes[node].sync_ms = 0;
+        let machine = &mut self.nodes[node];
+        machine.disk.set_faults(DiskFaults::default());
+        machine.sync_us = machine.usual_sync_us;
     }
 
     /// After a change of its clock a machine's wishes come due at other moments.

@@ -1,11 +1,15 @@
 //! The network: loses, delays, doubles, spoils, holds back and cuts off.
 
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::sync::Arc;
 
-use quorate_consensus::core::Core;
+use quorate_consensus::core::{Core, Message};
 use quorate_crypto::threshold::Threshold;
+use quorate_ledger::ids::GroupId;
+use quorate_ledger::view::View;
 use quorate_replica::api::{Address, Input};
-use quorate_replica::wire::{self, Inbound, MAGIC, VerifyContext, WIRE_VERSION};
+use quorate_replica::wire::{self, Inbound, MAGIC, PacketError, VerifyContext, WIRE_VERSION};
 use rand::RngExt;
 
 use super::{Happening, Keys, MS, Place, World, node_of, peer};
@@ -35,12 +39,60 @@ impl Line {
     }
 }
 
+/// A packet on its way to some receivers. To check it is a pure function, and costly: it is done
+/// once for all receivers that know the same views.
+pub(super) struct Packet<M> {
+    bytes: Arc<[u8]>,
+    checked: RefCell<Option<Checked<M>>>,
+}
+
+struct Checked<M> {
+    views: Vec<Arc<View>>,
+    found: Result<Inbound<M>, PacketError>,
+}
+
+impl<M: Message> Packet<M> {
+    fn new(bytes: Arc<[u8]>) -> Rc<Self> {
+        Rc::new(Self { bytes, checked: RefCell::new(None) })
+    }
+
+    /// The packet of these very bytes among those that a turn has sent already, or a new one.
+    pub(super) fn among(sent: &mut Vec<Rc<Self>>, bytes: Arc<[u8]>) -> Rc<Self> {
+        if let Some(packet) = sent.iter().find(|packet| Arc::ptr_eq(&packet.bytes, &bytes)) {
+            return Rc::clone(packet);
+        }
+        let packet = Self::new(bytes);
+        sent.push(Rc::clone(&packet));
+        packet
+    }
+
+    /// A copy that is not byte for byte the same.
+    fn altered(&self, alter: impl FnOnce(&mut [u8])) -> Rc<Self> {
+        let mut bytes = self.bytes.to_vec();
+        alter(&mut bytes);
+        Self::new(bytes.into())
+    }
+
+    /// What its signatures vouch for, for a receiver that is in `group` and knows `views`. A packet
+    /// is sent to receivers of one group only.
+    fn check(&self, group: GroupId, views: &[Arc<View>]) -> Result<Inbound<M>, PacketError> {
+        let mut checked = self.checked.borrow_mut();
+        if let Some(before) = checked.as_ref().filter(|before| before.views == views) {
+            return before.found.clone();
+        }
+        let context = VerifyContext { group, views: views.to_vec(), known: None };
+        let found = wire::verify(&self.bytes, &context);
+        *checked = Some(Checked { views: context.views, found: found.clone() });
+        found
+    }
+}
+
 impl<C: Core> World<C>
 where
     Keys<C>: Threshold,
 {
     /// A place sends a packet.
-    pub(super) fn send(&mut self, from: Place, to: &Address, packet: &Arc<[u8]>) {
+    pub(super) fn send(&mut self, from: Place, to: &Address, packet: &Rc<Packet<C::Message>>) {
         let group = from.group;
         match to {
             Address::Member(member) => {
@@ -76,7 +128,7 @@ where
         self.faulty && rate > 0.0 && self.rng.random_bool(rate)
     }
 
-    fn route(&mut self, from: usize, to: Place, packet: &Arc<[u8]>) {
+    fn route(&mut self, from: usize, to: Place, packet: &Rc<Packet<C::Message>>) {
         if from == to.node {
             return;
         }
@@ -88,28 +140,25 @@ where
             self.counts.add("drop");
             return;
         }
-        let mut packet = Arc::clone(packet);
+        let mut packet = Rc::clone(packet);
         if self.nodes[from].foreign_until > self.now {
-            let mut bytes = packet.to_vec();
-            bytes[MAGIC.len()] = WIRE_VERSION + 1;
-            packet = bytes.into();
+            packet = packet.altered(|bytes| bytes[MAGIC.len()] = WIRE_VERSION + 1);
             self.counts.add("wire_version");
         }
         if self.chance(self.plan.faults.corrupt) {
-            let mut bytes = packet.to_vec();
-            let at = self.rng.random_range(0..bytes.len());
-            bytes[at] ^= 1 << self.rng.random_range(0..8u8);
-            packet = bytes.into();
+            let at = self.rng.random_range(0..packet.bytes.len());
+            let bit = self.rng.random_range(0..8u8);
+            packet = packet.altered(|bytes| bytes[at] ^= 1 << bit);
             self.counts.add("corrupt");
         }
         if self.chance(self.plan.faults.duplicate) {
             self.counts.add("duplicate");
-            self.deliver(from, to, Arc::clone(&packet));
+            self.deliver(from, to, Rc::clone(&packet));
         }
         self.deliver(from, to, packet);
     }
 
-    fn deliver(&mut self, from: usize, to: Place, packet: Arc<[u8]>) {
+    fn deliver(&mut self, from: usize, to: Place, packet: Rc<Packet<C::Message>>) {
         let most = if self.faulty { self.plan.faults.delay_ms.max(2) } else { QUIET_DELAY_MS };
         let mut delay = self.rng.random_range(MS..=most * MS);
         for node in [from, to.node] {
@@ -123,7 +172,7 @@ where
             self.counts.add("reorder");
         }
         let line = &mut self.nodes[from].line;
-        let out = line.carry(packet.len(), self.now);
+        let out = line.carry(packet.bytes.len(), self.now);
         if out > self.now {
             self.counts.add("bandwidth");
         }
@@ -137,16 +186,12 @@ where
     }
 
     /// A packet is there: what its signatures vouch for goes into the inbox.
-    pub(super) fn arrive(&mut self, from: usize, to: Place, packet: &[u8]) {
+    pub(super) fn arrive(&mut self, from: usize, to: Place, packet: &Packet<C::Message>) {
         if self.seat(to).driver.is_none() {
             return;
         }
-        let context = VerifyContext {
-            group: self.groups[to.group].descriptor.id,
-            views: self.seat(to).views.clone(),
-            known: None,
-        };
-        let inbound: Inbound<C::Message> = match wire::verify(packet, &context) {
+        let group = self.groups[to.group].descriptor.id;
+        let inbound = match packet.check(group, &self.seat(to).views) {
             Ok(inbound) => inbound,
             Err(error) => {
                 self.tell(|| format!("{to} drops a packet of n{from}: {error}"));

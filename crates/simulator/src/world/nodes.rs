@@ -11,6 +11,7 @@ use quorate_storage::error::OpenError;
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha20Rng;
 
+use super::network::Packet;
 use super::{Happening, Keys, MS, Place, World};
 use crate::faults::{Harm, Outage};
 
@@ -147,8 +148,8 @@ where
             let outage = outage.unwrap_or(Outage { fuse: None, back_after_ms, harm: Harm::None });
             return self.crash(place.node, outage);
         }
-        if wrote && machine.sync_ms > 0 {
-            let until = self.now + machine.sync_ms * MS;
+        if wrote && machine.sync_us > 0 {
+            let until = self.now + machine.sync_us;
             seat.busy_until = until;
             let life = machine.life;
             return self.at(until, Happening::Release { place, life, turn: Box::new(turn) });
@@ -159,7 +160,7 @@ where
     /// A caller on the machine wants something.
     pub(super) fn command(&mut self, place: Place, command: Command) {
         self.tickets += 1;
-        self.turn(place, vec![Input::Command(Ticket(self.tickets), command)]);
+        self.give(place, Input::Command(Ticket(self.tickets), command));
     }
 
     /// Sends what a turn released, and shows it to the checkers.
@@ -172,9 +173,13 @@ where
         }
         self.seat_mut(place).wake = turn.wake;
         self.schedule_wake(place);
+        let mut sent = Vec::new();
         for output in turn.outputs {
             match output {
-                Output::Send { to, packet } => self.send(place, &to, &packet),
+                Output::Send { to, packet } => {
+                    let packet = Packet::among(&mut sent, packet);
+                    self.send(place, &to, &packet);
+                }
                 Output::Reply(_, Ok(Reply::Accepted { trx_id })) => {
                     self.groups[place.group].ledger.acknowledge(trx_id, place.node);
                 }
