@@ -18,7 +18,7 @@ use crate::entry::{self, Parsed};
 use crate::error::{Corruption, StoreError};
 use crate::journal::{self, Heads, Live, NoteLog, Salt};
 use crate::store::{CERTIFICATES, LEDGER, mark_amnesia};
-use crate::{index, snapshot, vault};
+use crate::{index, snapshot, vault, witness};
 
 const FROM_PEERS: &str = "repair puts it and all that follow aside; they come back from peers";
 const REWRITE: &str = "all entries are good; repair writes the chunk again";
@@ -265,8 +265,8 @@ struct Notes {
 
 fn read_notes(disk: &impl Disk) -> Result<Notes, DiskError> {
     let Some(newest) = journal::segments(disk)?.pop() else {
-        let mut notes =
-            Notes { number: None, live: Live::default(), next: 1, heads: None, problem: None };
+        let (live, next) = (Live::default(), witness::read(disk)?.max(1));
+        let mut notes = Notes { number: None, live, next, heads: None, problem: None };
         let data = !ChunkName::list(disk, LEDGER)?.is_empty()
             || !ChunkName::list(disk, CERTIFICATES)?.is_empty();
         if data {
@@ -282,10 +282,17 @@ fn read_notes(disk: &impl Disk) -> Result<Notes, DiskError> {
     };
     let problem = damage.map(|damage| Problem::new(damage, NOTES));
     let Some(segment) = segment else {
-        return Ok(Notes { number, live: Live::default(), next: 1, heads: None, problem });
+        let next = witness::read(disk)?.max(1);
+        return Ok(Notes { number, live: Live::default(), next, heads: None, problem });
     };
     let mut heads = Some(segment.live.heads);
     let mut problem = problem;
+    let mut next = segment.next;
+    if let Some(damage) = witness::loss(disk, newest, &segment)? {
+        next = next.max(witness::read(disk)?);
+        problem.get_or_insert(Problem::new(damage, NOTES));
+        heads = None;
+    }
     if segment.frames == 0 {
         let file = journal::segment_name(newest);
         let damage = Corruption::new(&file, segment.end, None, "the first frame is bad");
@@ -304,7 +311,7 @@ fn read_notes(disk: &impl Disk) -> Result<Notes, DiskError> {
             heads = None;
         }
     }
-    Ok(Notes { number, live: segment.live, next: segment.next, heads, problem })
+    Ok(Notes { number, live: segment.live, next, heads, problem })
 }
 
 /// Reads everything and reports what is wrong, without changing anything.
@@ -315,6 +322,7 @@ pub fn check(disk: &impl Disk) -> Result<Report, DiskError> {
     let mut report = Report::default();
     let notes = read_notes(disk)?;
     report.files += usize::from(notes.number.is_some());
+    report.files += usize::from(disk.exists(witness::FILE)?);
     report.problems.extend(notes.problem);
     for (prefix, span) in [
         (LEDGER, notes.heads.map(|h| h.blocks)),

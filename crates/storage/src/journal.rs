@@ -10,7 +10,8 @@
 //! # Recovery
 //! Frame `s + 1` is written only after frame `s` was synced. So a bad frame with no good one of a
 //! higher number behind it is the torn end of an append that never returned, and is cut; otherwise
-//! it is corruption. The checksum covers a random salt of the segment, so that no payload (a trx
+//! it is corruption, as is an end below what the witness (`witness.rs`) saw. The checksum covers a
+//! random salt of the segment, so that no payload (a trx
 //! of a stranger) can be made to look like a frame.
 //!
 //! # Compaction
@@ -28,6 +29,7 @@ use crate::chunk::{Span, read_all, step};
 use crate::disk::{Disk, DiskError};
 use crate::error::{Corruption, StoreError};
 use crate::snapshot::KEEP;
+use crate::witness;
 
 const MAGIC: &[u8; 8] = b"QRTEJRN1";
 const SEGMENT_HEADER: u64 = 64;
@@ -488,6 +490,9 @@ impl NoteLog {
             let file = segment_name(number);
             return Err(Corruption::new(&file, SEGMENT_HEADER, None, what).into());
         }
+        if let Some(loss) = witness::loss(disk, number, &segment)? {
+            return Err(loss.into());
+        }
         let mut log = Self {
             number,
             salt: segment.salt,
@@ -555,6 +560,7 @@ impl NoteLog {
         self.next += 1;
         self.live.heads = heads;
         ops.into_iter().for_each(|op| self.live.apply(op));
+        witness::write(disk, self.next);
         Ok(())
     }
 

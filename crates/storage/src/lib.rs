@@ -6,6 +6,7 @@
 //! | `chunk`, `entry` | blocks and certificates: append-only chunk files in the container of CCF |
 //! | `index` | where each trx stands |
 //! | `journal` | notes, and the commit point of every append |
+//! | `witness` | how far the journal was durable once |
 //! | `vault` | sealed secrets, one file each, erasable |
 //! | `snapshot` | snapshots of the state |
 //! | [`store`] | all of them as one `Journal`: an append is there whole after a crash, or not at all |
@@ -23,3 +24,4 @@ pub mod store;
 #[cfg(test)]
 mod testing;
 mod vault;
+mod witness;

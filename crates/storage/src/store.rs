@@ -25,6 +25,8 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 
 use quorate_consensus::core::{Journal, Record, Recovered};
 use quorate_crypto::cipher::SymmetricKey;
@@ -37,7 +39,7 @@ use crate::disk::{Disk, DiskError};
 use crate::error::{OpenError, StoreError};
 use crate::index::{ClosedIndex, Key, Place, TrxIndex, Unsure};
 use crate::journal::{Heads, Live, NoteLog, Op, Salt};
-use crate::{snapshot, vault};
+use crate::{snapshot, vault, witness};
 
 /// Prefix of the files of blocks.
 pub(crate) const LEDGER: &str = "ledger";
@@ -116,6 +118,8 @@ pub struct Stats {
     pub failed_appends: u64,
     /// Housekeeping that failed (and is tried again), since opening.
     pub failed_housekeeping: u64,
+    /// Reads that met damage, since opening: time for a repair.
+    pub corrupt_reads: u64,
 }
 
 /// The durable data of one group.
@@ -140,6 +144,7 @@ pub struct GroupStore<D> {
     appends: u64,
     failed_appends: u64,
     failed_housekeeping: u64,
+    corrupt_reads: AtomicU64,
 }
 
 /// What one append is made of.
@@ -201,6 +206,7 @@ impl<D: Disk> GroupStore<D> {
             appends: 0,
             failed_appends: 0,
             failed_housekeeping: 0,
+            corrupt_reads: AtomicU64::new(0),
         };
         store.recover_index()?;
         let recovered = store.recovered()?;
@@ -499,6 +505,7 @@ impl<D: Disk> GroupStore<D> {
             appends: self.appends,
             failed_appends: self.failed_appends,
             failed_housekeeping: self.failed_housekeeping,
+            corrupt_reads: self.corrupt_reads.load(Relaxed),
         }
     }
 
@@ -512,6 +519,14 @@ impl<D: Disk> GroupStore<D> {
     #[must_use]
     pub fn into_disk(self) -> D {
         self.disk
+    }
+
+    fn counted<T>(&self, read: Result<T, StoreError>) -> Result<T, StoreError> {
+        if let Err(StoreError::Corrupt(damage)) = &read {
+            tracing::error!(%damage, "damage found: run `quorate doctor --repair` on this node");
+            self.corrupt_reads.fetch_add(1, Relaxed);
+        }
+        read
     }
 
     /// Looks for a trx in the blocks of a closed chunk: its index is bad.
@@ -544,15 +559,16 @@ impl<D: Disk> Journal for GroupStore<D> {
     }
 
     fn block(&self, id: BlockId) -> Result<Option<Arc<[u8]>>, StoreError> {
-        self.blocks.get(&self.disk, id.0)
+        self.counted(self.blocks.get(&self.disk, id.0))
     }
 
     fn certificate(&self, id: BlockId) -> Result<Option<Arc<[u8]>>, StoreError> {
-        self.certificates.get(&self.disk, id.0)
+        self.counted(self.certificates.get(&self.disk, id.0))
     }
 
     fn find_trx(&self, id: &[u8; 16]) -> Result<Option<(BlockId, u32)>, StoreError> {
-        let place = self.index.find(&self.disk, id, |chunk| self.scan(id, chunk))?;
+        let place = self.index.find(&self.disk, id, |chunk| self.scan(id, chunk));
+        let place = self.counted(place)?;
         Ok(place.map(|(block, position)| (BlockId(block), position)))
     }
 }
@@ -565,7 +581,7 @@ fn found(
 ) -> Result<(Live, u64), StoreError> {
     let heads = Heads { blocks: blocks.span(), certificates: certificates.span() };
     let mut live = Live::new(heads);
-    let mut next = 1;
+    let mut next = witness::read(disk)?.max(1);
     for (name, version) in disk.list(vault::DIR)?.iter().filter_map(|f| vault::parse_name(f)) {
         // The highest version is the last one set; a lost removal can't be told from a live one.
         let newest = live.secrets.entry(name).or_default();

@@ -147,23 +147,13 @@ fn a_flipped_bit_in_the_journal_is_amnesia_after_repair() {
     let journal = sound.files().into_iter().find(|(name, _)| name.starts_with("journal_"));
     let (name, original) = journal.expect("there is one");
     let end = original.iter().rposition(|b| *b != 0).expect("not empty") + 1;
-    let (mut torn, mut damaged) = (0, 0);
+    let mut damaged = 0;
     for at in 0..end {
         let disk = copy(&sound);
         disk.tamper(&name, |bytes| bytes[at] ^= 1 << (at % 8));
         match open(&copy(&disk)) {
-            // The last frame: it can't be told from one that a crash tore.
-            Ok((store, recovered)) => {
-                torn += 1;
-                assert_eq!(recovered.notes.len(), model.notes.len() - 1, "byte {at}");
-                assert_eq!(recovered.last_block, BlockId(11), "byte {at}");
-                assert!(at > end - 80 && store.stats().next_block == 12);
-                continue;
-            }
-            Err(OpenError::Corrupt(c)) => {
-                assert!(c.file == name || c.file == "ledger_10-12.committed", "byte {at}: {c}");
-            }
-            Err(error) => panic!("byte {at}: {error}"),
+            Err(OpenError::Corrupt(c)) => assert_eq!(c.file, name, "byte {at}: {c}"),
+            other => panic!("byte {at}: {:?}", other.map(|_| ())),
         }
         damaged += 1;
         assert!(check(&disk).expect("reads").problems.iter().any(|p| p.file == name), "byte {at}");
@@ -176,7 +166,36 @@ fn a_flipped_bit_in_the_journal_is_amnesia_after_repair() {
             assert!(recovered.notes.len() >= model.notes.len() - 1, "one frame is lost at most");
         }
     }
-    assert!(damaged > 300, "{torn} {damaged}");
+    assert!(damaged > 300, "{damaged}");
+}
+
+#[test]
+fn a_journal_that_lost_its_end_is_amnesia_unless_the_witness_is_lost_too() {
+    let (sound, model) = group();
+    let last = [note(Topic::Vote, "last", "voted")];
+    open(&sound).expect("opens").0.append(&last).expect("appends");
+    let model = model.after(&last);
+    let journal = sound.files().into_iter().find(|(name, _)| name.starts_with("journal_"));
+    let (name, original) = journal.expect("there is one");
+    let end = original.iter().rposition(|b| *b != 0).expect("not empty") + 1;
+    for len in [end - 1, end - 70, 200] {
+        let disk = copy(&sound);
+        disk.tamper(&name, |bytes| bytes.truncate(len));
+        assert!(matches!(open(&disk), Err(OpenError::Corrupt(c)) if c.file == name), "{len}");
+        assert!(repair(&mut disk.clone()).expect("repairs").amnesia);
+        let recovered = heal(&disk, &model, &format!("cut to {len}"));
+        assert!(recovered.amnesia && recovered.last_block == BlockId(12));
+        // What it says from now on is as durable as ever.
+        open(&disk).expect("opens").0.append(&[note(Topic::Vote, "n", "n")]).expect("appends");
+        assert!(open(&disk).expect("opens").1.notes.iter().any(|note| note.1 == b"n"));
+    }
+    // Nothing is left to tell it from an append that never returned.
+    let disk = copy(&sound);
+    disk.tamper(&name, |bytes| bytes.truncate(end - 1));
+    disk.lose(crate::witness::FILE);
+    let (store, recovered) = open(&disk).expect("opens");
+    assert_eq!((recovered.notes.len(), recovered.amnesia), (model.notes.len() - 1, false));
+    assert_eq!(store.stats().next_block, 13);
 }
 
 #[test]

@@ -87,8 +87,9 @@ fn a_payload_cannot_pose_as_a_frame() {
     let forged: Vec<u8> =
         (2..40).flat_map(|n| encode_frame(&[0; 16], n, Heads::default(), &[])).collect();
     log.append(&mut disk, HEADS, vec![set(Topic::Pool, b"trx", &forged)]).expect("appends");
-    // Its frame is torn.
+    // Its frame is torn, so it was never said to be durable.
     disk.tamper("journal_1", |bytes| bytes[130] ^= 1);
+    disk.lose(crate::witness::FILE);
     let log = NoteLog::recover(&mut disk).expect("not corrupt").expect("there");
     assert_eq!(log.live(), &Live::new(HEADS));
 }
