@@ -297,6 +297,12 @@ impl<M, O> Step<M, O> {
         }
     }
 
+    /// The faults of peers it reports.
+    #[must_use]
+    pub fn evidence(&self) -> &[Evidence] {
+        &self.evidence
+    }
+
     /// When the step wants to be woken.
     #[must_use]
     pub fn wake(&self) -> Option<Time> {

@@ -176,27 +176,27 @@ impl BlsKeys {
         ops::verify_message::<MinSig>(public, namespace(purpose), target, joint).is_ok()
     }
 
-    /// The slow path of combining: checks every share, and tries again with the good ones.
-    fn combine_good(
+    /// The slow path of combining: who sent a wrong share.
+    fn wrong_shares(
         &self,
         purpose: Purpose,
         target: &[u8],
         shares: &BTreeMap<NodeIndex, Share>,
-    ) -> Result<Joint, CombineError> {
-        let mut good = BTreeMap::new();
+    ) -> Vec<NodeIndex> {
+        let mut read = BTreeMap::new();
         let mut bad = Vec::new();
         let mut seed = Hasher::new("quorate.bls.shares.v1").field(namespace(purpose)).field(target);
         for (from, share) in shares {
             seed = seed.u64(u64::from(from.0)).field(share);
             match self.read_share(*from, share) {
                 Some(partial) => {
-                    good.insert(*from, partial);
+                    read.insert(*from, partial);
                 }
                 None => bad.push(*from),
             }
         }
-        if let Some(partials) = NonEmpty::try_new(good.values()) {
-            let wrong = threshold::batch_verify_same_message(
+        if let Some(partials) = NonEmpty::try_new(read.values()) {
+            let checked = threshold::batch_verify_same_message(
                 &mut weights(seed.finish()),
                 &self.0.sharing,
                 namespace(purpose),
@@ -204,25 +204,15 @@ impl BlsKeys {
                 partials,
                 &Sequential,
             );
-            let wrong: Vec<Participant> = match wrong {
+            let wrong: Vec<Participant> = match checked {
                 Ok(()) => Vec::new(),
                 Err(wrong) => wrong.into_iter().map(|partial| partial.index).collect(),
             };
-            good.retain(|from, partial| {
-                let keep = !wrong.contains(&partial.index);
-                if !keep {
-                    bad.push(*from);
-                }
-                keep
-            });
-        }
-        if good.len() >= self.threshold()
-            && let Some(joint) = self.recover(purpose, target, good.values())
-        {
-            return Ok(joint.encode().into());
+            let wrong = |partial: &PartialSignature<MinSig>| wrong.contains(&partial.index);
+            bad.extend(read.iter().filter(|(_, partial)| wrong(partial)).map(|(from, _)| *from));
         }
         bad.sort_unstable();
-        Err(CombineError::BadShares(bad))
+        bad
     }
 }
 
@@ -256,7 +246,7 @@ impl Threshold for BlsKeys {
         {
             return Ok(joint.encode().into());
         }
-        self.combine_good(purpose, target, shares)
+        Err(CombineError::BadShares(self.wrong_shares(purpose, target, shares)))
     }
 
     fn verify(&self, purpose: Purpose, target: &[u8], joint: &Joint) -> bool {

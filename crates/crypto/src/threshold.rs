@@ -64,7 +64,8 @@ pub enum CombineError {
         /// Shares needed.
         need: usize,
     },
-    /// The combination did not verify; these members' shares are wrong. Drop them and wait for more.
+    /// The combination did not verify; these members' shares are wrong. Drop them, and combine the
+    /// others if they are enough.
     #[error("wrong shares from members {0:?}")]
     BadShares(Vec<NodeIndex>),
 }
@@ -84,7 +85,9 @@ pub trait Threshold: Clone + Send + Sync + 'static {
 
     /// Combines shares, keyed by the committee index of the member that sent each, into the joint
     /// signature. Combines first and verifies the result once; only if that fails are the wrong
-    /// shares searched. A share whose inner index is not its sender's is wrong.
+    /// shares searched, and always named, even if enough good ones remain: the search is costly, so
+    /// who made it necessary must not do so again. A share whose inner index is not its sender's is
+    /// wrong.
     ///
     /// # Errors
     /// See [`CombineError`].

@@ -139,6 +139,14 @@ impl<K: Threshold> Agreement<K> {
         step
     }
 
+    /// EP-9: no coin share of this member counts.
+    pub(super) fn distrust(&mut self, member: NodeIndex) {
+        for tally in self.tallies.values_mut() {
+            tally.shares.remove(&member);
+            tally.joints.remove(&member);
+        }
+    }
+
     /// What this member said, for `to`.
     pub(super) fn repeat<O>(&self, to: NodeIndex, step: &mut Step<AgreementMessage, O>) {
         for message in &self.said {

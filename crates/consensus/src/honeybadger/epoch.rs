@@ -214,6 +214,15 @@ impl<K: Threshold> EpochState<K> {
         }
     }
 
+    /// EP-9: a member that sent a wrong share: none of its others counts.
+    pub(super) fn distrust(&mut self, member: NodeIndex) {
+        self.subset.distrust(member);
+        for door in &mut self.doors {
+            door.shares.remove(&member);
+            door.offered.remove(&member);
+        }
+    }
+
     /// Removes the notes of this epoch.
     pub(super) fn forget<O>(&self, step: &mut Step<EpochMessage, O>) {
         step.record(self.notes.forget());

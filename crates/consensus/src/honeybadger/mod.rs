@@ -116,6 +116,9 @@
 //! * **EP-8** A member *may stop* for good while it has released no decryption share of the epoch in
 //!   progress and remembers no vote of a later one. Where `n - f = n` (f = 0) no trx of that epoch
 //!   or a later one can then be opened by anybody without this member.
+//! * **EP-9** A member that sent a wrong share, or forwarded a wrong coin or key, is *distrusted*
+//!   until this member restarts: no share, coin or key of its counts any more. To find a wrong share
+//!   costs as much as dozens of good ones; each liar makes it necessary once. `n - f` others remain.
 //!
 //! Agreement over the proofs of a consensus change (`proofs.rs`):
 //! * **PRF-1** Every participant broadcasts its proof by RBC-1; ACS-2 applies.
@@ -176,10 +179,11 @@ pub use self::proofs::{ProofAgreement, ProofOutcome};
 use self::epoch::{EpochState, Place};
 use self::future::Future;
 use self::load::Load;
-use self::message::EpochMessage;
+use self::message::{AgreementMessage, EpochMessage, SlotMessage};
 use self::votes::{Kind, Notes, Reading, Vote, remove};
 use crate::committee::Committee;
 use crate::core::{Appetite, Core, Decision, Env, Event, Record, Setup, Step, Time, Topic};
+use crate::evidence::{Evidence, Fault};
 use crate::footprint::Footprint;
 use crate::limits::{FUTURE_EPOCHS, PAST_EPOCHS, REPEAT_INTERVAL_MS};
 use crate::trace::Trace;
@@ -218,6 +222,8 @@ pub struct HoneyBadger<G: KeyGeneration> {
     remembered: BTreeMap<Epoch, Vec<Vote>>,
     /// Other members that have said anything in the epoch in progress.
     heard: BTreeSet<NodeIndex>,
+    /// EP-9: members that sent something wrong under the threshold keys.
+    distrusted: BTreeSet<NodeIndex>,
     /// When an AGAIN of each member was last answered.
     answered: BTreeMap<NodeIndex, Time>,
     generation: PhantomData<fn() -> G>,
@@ -254,6 +260,7 @@ where
     /// next one at once (EP-7).
     fn absorb(&mut self, epoch: Epoch, said: Step<EpochMessage, Decision>, step: &mut OwnStep) {
         let (said, decisions) = said.adopt(|body| HoneyBadgerMessage { epoch, body });
+        self.distrust(said.evidence());
         step.extend(said);
         for decision in decisions {
             // A past epoch may be gone through again after a restart; it is known already.
@@ -262,6 +269,31 @@ where
                 self.enter(epoch.next(), step);
             }
         }
+    }
+
+    /// EP-9: forgets all shares of those who sent a wrong one.
+    fn distrust(&mut self, evidence: &[Evidence]) {
+        for liar in evidence.iter().filter(|evidence| evidence.fault == Fault::BadShare) {
+            if self.distrusted.insert(liar.member) {
+                self.epochs.values_mut().for_each(|state| state.distrust(liar.member));
+            }
+        }
+    }
+
+    /// EP-9: whether a message may count.
+    fn credible(&self, from: NodeIndex, message: &EpochMessage) -> bool {
+        let keyed = matches!(
+            message,
+            EpochMessage::Share(..)
+                | EpochMessage::Key(..)
+                | EpochMessage::Slot(
+                    _,
+                    SlotMessage::Agreement(
+                        AgreementMessage::Share { .. } | AgreementMessage::Coin { .. }
+                    )
+                )
+        );
+        !(keyed && self.distrusted.contains(&from))
     }
 
     /// EP-3, EP-6: `epoch` is in progress from now on.
@@ -289,6 +321,9 @@ where
     fn catch_up(&mut self, step: &mut OwnStep) {
         let epoch = self.epoch;
         for (from, message) in self.future.take(epoch) {
+            if !self.credible(from, &message) {
+                continue;
+            }
             let Some(state) = self.epochs.get_mut(&epoch) else { return };
             let said = state.receive(from, message);
             self.absorb(epoch, said, step);
@@ -314,7 +349,8 @@ where
         step: &mut OwnStep,
     ) {
         let HoneyBadgerMessage { epoch, body } = message;
-        if from == self.place.me || !self.place.committee.contains(from) {
+        let outside = from == self.place.me || !self.place.committee.contains(from);
+        if outside || !self.credible(from, &body) {
             return;
         }
         if body == EpochMessage::Again {
@@ -413,6 +449,7 @@ where
             future: Future::default(),
             remembered: remembered.split_off(&epoch),
             heard: BTreeSet::new(),
+            distrusted: BTreeSet::new(),
             answered: BTreeMap::new(),
             generation: PhantomData,
         };
@@ -473,6 +510,7 @@ where
         into.add("epochs", self.epochs.len(), PAST_EPOCHS as usize + 1);
         into.add("remembered_epochs", self.remembered.len(), PAST_EPOCHS as usize);
         into.add("answered_members", self.answered.len(), members);
+        into.add("distrusted_members", self.distrusted.len(), members);
         self.future.footprint(into);
         let load = self.epochs.values().map(EpochState::load).fold(Load::default(), Load::max);
         load.footprint(members, into);

@@ -132,6 +132,11 @@ impl<K: Threshold> Subset<K> {
         self.committee.members().zip(self.slots.iter().map(|slot| slot.decided))
     }
 
+    /// EP-9: no coin share of this member counts.
+    pub(super) fn distrust(&mut self, member: NodeIndex) {
+        self.slots.iter_mut().for_each(|slot| slot.agreement.distrust(member));
+    }
+
     /// Whether all agreements rest: enough members have decided, nobody can need this one's votes.
     pub(super) fn rests(&self) -> bool {
         self.slots.iter().all(|slot| slot.agreement.halted())
