@@ -110,7 +110,8 @@ where
         Turn { outputs: before.outputs, trace: before.trace, ..turn }
     }
 
-    /// Reads certified state.
+    /// Reads certified state, as far as it is durable. While what came last is not, only what the
+    /// journal itself holds is shown: the rest could be gone after a crash.
     ///
     /// # Errors
     /// [`QueryError`].
@@ -118,7 +119,32 @@ where
         if matches!(query, Query::Status) {
             return Ok(Answer::Status(self.status()));
         }
+        if let Some(kept) = &self.kept
+            && self.durable.head != self.replica.status().head
+        {
+            return self.query_stalled(kept, query);
+        }
         self.replica.query(&self.journal, query)
+    }
+
+    /// The replica is ahead of what is durable.
+    fn query_stalled(&self, kept: &Kept, query: Query) -> Result<Answer, QueryError> {
+        let head = self.durable.head;
+        match query {
+            Query::Block(id) if id > head => Err(QueryError::NotFound("block")),
+            Query::Block(_) | Query::Genesis => self.replica.query(&self.journal, query),
+            Query::Trx(_) => match self.replica.query(&self.journal, query)? {
+                Answer::Trx(_, block) if block > head => Err(QueryError::NotFound("trx")),
+                answer => Ok(answer),
+            },
+            Query::Receipt(_) => match self.replica.query(&self.journal, query)? {
+                Answer::Receipt(receipt) if receipt.header.id > head => {
+                    Err(QueryError::NotFound("trx"))
+                }
+                answer => Ok(answer),
+            },
+            _ => Err(QueryError::Storage(kept.reason.clone())),
+        }
     }
 
     /// Where the group stands here, as far as it is durable.

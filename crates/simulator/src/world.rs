@@ -23,6 +23,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use quorate_consensus::core::{Core, Env, Time};
+use quorate_consensus::footprint::Footprint;
 use quorate_crypto::cipher::SymmetricKey;
 use quorate_crypto::keygen::KeyGeneration;
 use quorate_crypto::member::{MemberKey, MemberPublicKey};
@@ -149,6 +150,9 @@ enum Happening<M> {
     Post {
         group: usize,
     },
+    Read {
+        group: usize,
+    },
     Blow(usize),
     DiskWell {
         node: usize,
@@ -211,6 +215,7 @@ where
 struct Group {
     descriptor: GroupDescriptor,
     ledger: Ledger,
+    checks: watch::Checks,
     posted: usize,
     ready: BTreeSet<usize>,
     installed: BTreeSet<usize>,
@@ -230,6 +235,10 @@ where
     due: BTreeSet<Place>,
     nodes: Vec<Machine<C>>,
     groups: Vec<Group>,
+    /// What clients read, and where: apart from all other chance.
+    clients: ChaCha8Rng,
+    /// How full the buffers of a place are, looked at after its turn.
+    footprint: Footprint,
     /// Machines that run with a member key: more than one for a traitor with a twin.
     by_member: BTreeMap<MemberPublicKey, Vec<usize>>,
     counts: Counts,
@@ -275,6 +284,8 @@ where
             due: BTreeSet::new(),
             nodes,
             groups,
+            clients: ChaCha8Rng::seed_from_u64(seed ^ 0x7265_6164),
+            footprint: Footprint::new(),
             by_member,
             counts: Counts::default(),
             violation: None,
@@ -285,7 +296,8 @@ where
         }
     }
 
-    fn outcome(self, recovery_ms: Option<u64>) -> Outcome {
+    fn outcome(mut self, recovery_ms: Option<u64>) -> Outcome {
+        self.examine();
         let mut counts = self.counts;
         for node in &self.nodes {
             for (kind, count) in node.disk.counts() {
@@ -304,7 +316,7 @@ where
 
     fn fail(&mut self, property: &'static str, detail: impl Into<String>) {
         if self.violation.is_none() {
-            self.violation = Some(Violation::new(property, detail));
+            self.violation = Some(Violation::new(property, detail).with(&self.scene()));
         }
     }
 
@@ -312,7 +324,7 @@ where
         if let Err(violation) = result
             && self.violation.is_none()
         {
-            self.violation = Some(violation);
+            self.violation = Some(violation.with(&self.scene()));
         }
     }
 
@@ -395,6 +407,8 @@ impl Group {
             genesis: GenesisBlock::build(owner, id, (BEGIN * 1_000_000) as i64),
         };
         let ledger = Ledger::new(id, descriptor.genesis.hash());
-        Self { descriptor, ledger, posted: 0, ready: BTreeSet::new(), installed: BTreeSet::new() }
+        let checks = watch::Checks::new(&descriptor);
+        let (ready, installed) = (BTreeSet::new(), BTreeSet::new());
+        Self { descriptor, ledger, checks, posted: 0, ready, installed }
     }
 }

@@ -74,6 +74,9 @@ fn seeds_of_bugs_hold() {
     hold(2, 0, 39, 1);
     hold(3, 0, 38, 1);
     hold(4, 1, 2, 1);
+    // A driver that could not make its last blocks durable answered reads from them all the same.
+    hold(1, 0, 59, 1);
+    hold(1, 0, 79, 1);
     // A driver whose first turn after a restart met a failing disk showed a head that was not
     // durable.
     hold(1, 0, 70, 1);

@@ -37,6 +37,54 @@ fn a_full_disk_stops_acknowledgements_and_nothing_is_lost() {
     assert_eq!(net.nodes[0].posts(), ["{\"n\":0}", "{\"n\":1}"]);
 }
 
+/// Found by reading: a value that a stalled node showed could be gone after a crash.
+#[test]
+fn a_stalled_node_shows_nothing_that_is_not_durable() {
+    let mut net = Net::new(1, 1);
+    let before = net.post(0, "{\"n\":0}");
+    net.run_until("ordered", |net| net.everywhere(&before));
+    let after = net.post(0, "{\"n\":1}");
+    net.nodes[0].journal.set_full(true);
+    net.run_for(5_000);
+    let driver = net.nodes[0].driver();
+    let (shown, memory) = (driver.status().head, driver.replica().status().head);
+    assert!(shown < memory, "the second block is in memory only");
+    for query in [Query::Consensus, Query::Proofs, Query::ViewChain, Query::AppConfig] {
+        let answer = driver.query(query.clone());
+        assert!(matches!(answer, Err(QueryError::Storage(_))), "{query:?}");
+    }
+    assert!(matches!(driver.query(Query::Trx(before)), Ok(Answer::Trx(..))));
+    assert!(matches!(driver.query(Query::Trx(after)), Err(QueryError::NotFound(_))));
+    assert!(matches!(driver.query(Query::Block(memory)), Err(QueryError::NotFound(_))));
+    net.nodes[0].journal.set_full(false);
+    net.run_until("ordered", |net| net.everywhere(&after));
+    assert!(matches!(net.nodes[0].driver().query(Query::Consensus), Ok(Answer::Consensus(_))));
+}
+
+#[test]
+fn every_buffer_tells_its_limit_and_keeps_to_it() {
+    let mut net = Net::with_committee(4, 4, 2);
+    let ids: Vec<_> = (0..12).map(|n| net.post(n % 4, &format!("{{\"n\":{n}}}"))).collect();
+    let mut footprint = Footprint::new();
+    for id in &ids {
+        net.run_until("ordered", |net| net.everywhere(id));
+        for node in &net.nodes {
+            footprint.clear();
+            node.driver().footprint(&mut footprint);
+            assert_eq!(footprint.overflow(), None);
+        }
+    }
+    let mut names: Vec<_> = footprint.iter().map(|buffer| buffer.name).collect();
+    for name in ["pool_trxs", "claims", "voted_blocks", "change_rounds", "epochs", "future_epochs"]
+    {
+        assert!(names.contains(&name), "{name} is not among {names:?}");
+    }
+    names.sort_unstable();
+    assert!(names.is_sorted_by(|one, next| one < next), "a name is there twice: {names:?}");
+    let waiting = footprint.iter().find(|buffer| buffer.name == "pool_trxs").map(|b| b.held);
+    assert_eq!(waiting, Some(0), "everything is ordered");
+}
+
 #[test]
 fn a_producer_with_a_full_disk_comes_back() {
     let mut net = Net::with_committee(4, 4, 2);

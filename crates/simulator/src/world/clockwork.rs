@@ -141,7 +141,11 @@ where
                     self.start(node);
                 }
             }
-            Happening::Post { group } => self.post(group),
+            Happening::Post { group } => {
+                self.post(group);
+                self.read_soon(group);
+            }
+            Happening::Read { group } => self.read(group),
             Happening::Blow(blow) => self.strike(blow),
             Happening::DiskWell { node } => self.mend_disk(node),
             Happening::Reunite { until } => {

@@ -3,7 +3,7 @@
 use quorate_consensus::core::Core;
 use quorate_crypto::threshold::Threshold;
 use quorate_ledger::trx::TrxType;
-use quorate_replica::api::{Command, Input, Ticket};
+use quorate_replica::api::Command;
 use rand::RngExt;
 
 use super::{Happening, Keys, MS, Place, World};
@@ -27,10 +27,9 @@ where
             return;
         }
         let node = live[self.rng.random_range(0..live.len())];
-        self.tickets += 1;
         let payload = format!("{{\"post\":{}}}", self.groups[group].posted).into_bytes();
         let command = Command::Submit { kind: TrxType::Post, payload };
-        self.give(Place { node, group }, Input::Command(Ticket(self.tickets), command));
+        self.command(Place { node, group }, command);
     }
 
     /// Lets a blow of the schedule strike.

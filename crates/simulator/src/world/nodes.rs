@@ -14,6 +14,7 @@ use rand_chacha::ChaCha20Rng;
 use super::network::Packet;
 use super::{Happening, Keys, MS, Place, World};
 use crate::faults::{Harm, Outage};
+use crate::properties::limits;
 
 /// How long a machine whose disk failed while it started waits before it tries again.
 const START_AGAIN_MS: u64 = 500;
@@ -148,10 +149,11 @@ where
             let outage = outage.unwrap_or(Outage { fuse: None, back_after_ms, harm: Harm::None });
             return self.crash(place.node, outage);
         }
-        if wrote && machine.sync_us > 0 {
-            let until = self.now + machine.sync_us;
-            seat.busy_until = until;
-            let life = machine.life;
+        let (sync_us, life) = (machine.sync_us, machine.life);
+        self.measure(place);
+        if wrote && sync_us > 0 {
+            let until = self.now + sync_us;
+            self.seat_mut(place).busy_until = until;
             return self.at(until, Happening::Release { place, life, turn: Box::new(turn) });
         }
         self.dispatch(place, turn);
@@ -160,6 +162,7 @@ where
     /// A caller on the machine wants something.
     pub(super) fn command(&mut self, place: Place, command: Command) {
         self.tickets += 1;
+        self.note_command(place, &command);
         self.give(place, Input::Command(Ticket(self.tickets), command));
     }
 
@@ -177,11 +180,17 @@ where
         for output in turn.outputs {
             match output {
                 Output::Send { to, packet } => {
+                    if !self.nodes[place.node].traitor {
+                        self.check(limits::packet(|| place.to_string(), packet.len()));
+                    }
                     let packet = Packet::among(&mut sent, packet);
                     self.send(place, &to, &packet);
                 }
-                Output::Reply(_, Ok(Reply::Accepted { trx_id })) => {
-                    self.groups[place.group].ledger.acknowledge(trx_id, place.node);
+                Output::Reply(ticket, Ok(Reply::Accepted { trx_id })) => {
+                    let group = &mut self.groups[place.group];
+                    group.ledger.acknowledge(trx_id, place.node);
+                    let result = group.checks.history.acknowledge(ticket.0, trx_id);
+                    self.check(result);
                 }
                 Output::Reply(
                     _,

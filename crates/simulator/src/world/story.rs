@@ -35,7 +35,7 @@ where
         self.outcome(recovery_ms)
     }
 
-    fn phases(&mut self) -> Option<u64> {
+    pub(super) fn phases(&mut self) -> Option<u64> {
         self.set_up();
         if self.violation.is_some() {
             return None;

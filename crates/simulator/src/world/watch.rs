@@ -1,12 +1,56 @@
-//! What nodes say goes to the checkers.
+//! What nodes say goes to the checkers; and what clients read, and what is looked at in the end.
 
 use quorate_consensus::core::Core;
 use quorate_crypto::threshold::Threshold;
+use quorate_ledger::block::Block;
+use quorate_ledger::certificate::Certificate;
+use quorate_ledger::group::GroupDescriptor;
 use quorate_ledger::ids::{BlockId, ViewNumber};
-use quorate_replica::api::{Answer, Notice, Output, Query};
+use quorate_replica::api::{Answer, Command, Notice, Output, Query, QueryError};
 use quorate_replica::driver::Turn;
+use rand::{Rng, RngExt};
 
-use super::{Keys, Place, World};
+use super::{Happening, Keys, MS, Place, World};
+use crate::properties::chain::{Verifier, Witness};
+use crate::properties::history::{History, Read};
+use crate::properties::origin::Origins;
+use crate::properties::state::States;
+use crate::properties::{Violation, limits};
+
+/// Reads after a post, at moments within [`READ_WITHIN_MS`].
+const READS: usize = 3;
+const READ_WITHIN_MS: u64 = 2_000;
+/// Posts asked for in one read.
+const NEWEST: usize = 8;
+
+/// Faults after which a disk may hold bytes that cannot be read.
+const DAMAGE: [&str; 3] = ["bit_flip", "truncated_tail", "misdirected_write"];
+
+/// What is checked of a group beside its ledger.
+pub(super) struct Checks {
+    pub(super) origins: Origins,
+    states: States,
+    pub(super) history: History,
+    verifier: Verifier,
+}
+
+impl Checks {
+    pub(super) fn new(descriptor: &GroupDescriptor) -> Self {
+        Self {
+            origins: Origins::new(descriptor.cipher_key.clone()),
+            states: States::new(descriptor.clone()),
+            history: History::new(descriptor.genesis.hash()),
+            verifier: Verifier::new(descriptor.genesis.clone()),
+        }
+    }
+
+    /// A block that no node has shown before is final.
+    fn ordered(&mut self, block: &Block) -> Result<(), Violation> {
+        let submitted = self.origins.ordered(block)?;
+        self.states.ordered(block)?;
+        self.history.ordered(block, &submitted)
+    }
+}
 
 impl<C: Core> World<C>
 where
@@ -32,18 +76,22 @@ where
             let text = format!("{place} had block {before} final, and {found} after a crash");
             self.fail("durability", text);
         }
+        if before == BlockId(0) {
+            // Its disk was damaged, or it never had anything.
+            self.groups[place.group].checks.history.damaged(place.node);
+        }
         self.seat_mut(place).head = found;
         for answer in unsaid {
             match answer {
                 Ok(Answer::Block(block, certificate, view)) => {
-                    let ledger = &mut self.groups[place.group].ledger;
-                    let result =
-                        ledger.view(&view).and_then(|()| ledger.committed(&block, &certificate));
+                    let result = self.groups[place.group].ledger.view(&view);
                     self.check(result);
+                    self.is_final(place, &block, &certificate);
                 }
                 other => self.fail("durability", format!("{place} cannot show {other:?}")),
             }
         }
+        self.compare_state(place);
     }
 
     pub(super) fn notice(&mut self, place: Place, notice: Notice) {
@@ -57,36 +105,228 @@ where
                 }
             }
             Notice::ViewInstalled(view) => {
-                let result = self.groups[place.group].ledger.view(&view);
-                self.check(result);
                 if view.number >= ViewNumber(1) {
                     self.groups[place.group].installed.insert(place.node);
                 }
+                if !traitor {
+                    let result = self.groups[place.group].ledger.view(&view);
+                    self.check(result);
+                    self.verify(place, false);
+                }
             }
             Notice::Committed { block, certificate } => {
-                if traitor {
-                    return;
+                if !traitor {
+                    self.committed(place, &block, &certificate);
                 }
-                let id = block.header.id;
-                if id != self.seat(place).head.next() {
-                    let text = format!("{place}: {id} after {}", self.seat(place).head);
-                    self.fail("total_order", text);
-                }
-                self.seat_mut(place).head = id;
-                let now = self.now;
-                let ledger = &mut self.groups[place.group].ledger;
-                let result = ledger.committed(&block, &certificate);
-                let when = [now.to_be_bytes(), (place.node as u64).to_be_bytes()].concat();
-                ledger.note(&when);
-                self.check(result);
-                let count = block.trxs.len();
-                self.tell(|| format!("{place} BLOCK {id} of {count} trxs is final"));
             }
             Notice::Evidence(evidence) => self.tell(|| format!("{place} evidence {evidence:?}")),
             Notice::Ready => {
                 self.groups[place.group].ready.insert(place.node);
+                if !traitor {
+                    self.compare_documents(place);
+                }
             }
             Notice::EpochEnded(_) | Notice::ChangeEnded { .. } => {}
         }
     }
+
+    /// A correct node says that a block is final.
+    fn committed(&mut self, place: Place, block: &Block, certificate: &Certificate) {
+        let id = block.header.id;
+        if id != self.seat(place).head.next() {
+            let text = format!("{place}: {id} after {}", self.seat(place).head);
+            self.fail("total_order", text);
+        }
+        self.seat_mut(place).head = id;
+        self.is_final(place, block, certificate);
+        let when = [self.now.to_be_bytes(), (place.node as u64).to_be_bytes()].concat();
+        self.groups[place.group].ledger.note(&when);
+        let count = block.trxs.len();
+        self.tell(|| format!("{place} BLOCK {id} of {count} trxs is final"));
+        self.compare_state(place);
+    }
+
+    /// A correct node has shown a block as final: it is compared with what others have shown.
+    fn is_final(&mut self, place: Place, block: &Block, certificate: &Certificate) {
+        let traitors: Vec<_> =
+            self.nodes.iter().filter(|n| n.traitor).map(|n| n.member.public()).collect();
+        let group = &mut self.groups[place.group];
+        let new = !group.ledger.knows(block.header.id);
+        let mut result = group.ledger.committed(block, certificate);
+        if result.is_ok() && new {
+            traitors.into_iter().for_each(|member| group.checks.origins.distrust(member));
+            result = group.checks.ordered(block);
+        }
+        if result.is_ok() {
+            group.checks.history.seen(place.node, block, self.now);
+        }
+        self.check(result);
+    }
+
+    fn compare_documents(&mut self, place: Place) {
+        let answer = self.seat(place).driver.as_ref().map(|driver| driver.query(Query::Genesis));
+        if let Some(Ok(Answer::Genesis(documents))) = answer {
+            let result = self.groups[place.group].checks.states.documents(&documents);
+            self.check(result);
+        }
+    }
+
+    /// The state of a correct node against that of the others after the same block.
+    fn compare_state(&mut self, place: Place) {
+        let Some(driver) = &self.seat(place).driver else { return };
+        let head = driver.replica().status().head;
+        let Some(state) = driver.replica().state() else { return };
+        let states = &self.groups[place.group].checks.states;
+        let result = states.same(&place.to_string(), head, state);
+        self.check(result);
+    }
+
+    /// The buffers of a correct node, after a turn.
+    pub(super) fn measure(&mut self, place: Place) {
+        let machine = &self.nodes[place.node];
+        let Some(driver) = &machine.seats[place.group].driver else { return };
+        if !machine.traitor {
+            self.footprint.clear();
+            driver.footprint(&mut self.footprint);
+            let result = limits::buffers(|| place.to_string(), &self.footprint);
+            self.check(result);
+        }
+    }
+
+    /// A client is about to have something done.
+    pub(super) fn note_command(&mut self, place: Place, command: &Command) {
+        let (ticket, now) = (self.tickets, self.now);
+        let member = self.nodes[place.node].member.public();
+        let checks = &mut self.groups[place.group].checks;
+        checks.origins.commanded(ticket, member, command);
+        if let Command::Submit { .. } = command {
+            checks.history.submit(ticket, place.node, now);
+        }
+    }
+
+    /// Clients read for a while.
+    pub(super) fn read_soon(&mut self, group: usize) {
+        for _ in 0..READS {
+            let later = self.clients.random_range(0..READ_WITHIN_MS * MS);
+            self.at(self.now + later, Happening::Read { group });
+        }
+    }
+
+    /// A client reads something at some correct node that answers.
+    pub(super) fn read(&mut self, group: usize) {
+        let node = self.clients.random_range(0..self.nodes.len());
+        let (kind, pick) = (self.clients.random_range(0..4), self.clients.next_u64());
+        let place = Place { node, group };
+        let (machine, seat) = (&self.nodes[node], self.seat(place));
+        let busy = seat.busy_until > self.now || machine.paused_until > self.now;
+        let Some(driver) = seat.driver.as_ref().filter(|_| !busy && !machine.traitor) else {
+            return;
+        };
+        let head = driver.status().head;
+        let posts = self.groups[group].checks.history.posts();
+        let (query, asked) = match kind {
+            0 => (Query::Status, None),
+            1 => {
+                let id = BlockId(1 + pick % (head.0 + 2));
+                (Query::Block(id), Some(Read::Block(id, None)))
+            }
+            2 if !posts.is_empty() => {
+                let id = posts[pick as usize % posts.len()];
+                (Query::Trx(id), Some(Read::Trx(id, None)))
+            }
+            _ => {
+                let (start, senders) = (None, Vec::new());
+                let (num, reverse, include_start) = (NEWEST, true, false);
+                let query = Query::Content { num, start, reverse, include_start, senders };
+                (query, Some(Read::Newest(NEWEST, Vec::new())))
+            }
+        };
+        let read = match (driver.query(query), asked) {
+            (Ok(Answer::Status(status)), _) => Read::Head(status.head_hash),
+            (Ok(Answer::Block(block, ..)), _) => Read::Block(block.header.id, Some(block.hash())),
+            (Ok(Answer::Trx(trx, block)), Some(Read::Trx(id, _))) if trx.id() == Some(id) => {
+                Read::Trx(id, Some(block))
+            }
+            (Ok(Answer::Content(found)), _) => {
+                Read::Newest(NEWEST, found.iter().filter_map(|(trx, _)| trx.id()).collect())
+            }
+            (Err(QueryError::NotFound(_)), Some(asked)) => asked,
+            // It has nothing yet, or says that it cannot read its disk: it shows nothing wrong.
+            (Err(_), _) => return,
+            (Ok(other), _) => return self.fail("prefix_reads", format!("{place}: {other:?}")),
+        };
+        self.tell(|| format!("{place} shows a client, at head {head}, {read:?}"));
+        let result = self.groups[group].checks.history.read(node, head, &read);
+        self.check(result);
+    }
+
+    /// The offline verifier looks at what a correct node shows; `whole`: at all of it.
+    fn verify(&mut self, place: Place, whole: bool) {
+        let machine = &self.nodes[place.node];
+        let Some(driver) = &machine.seats[place.group].driver else { return };
+        let who = place.to_string();
+        let ask = |query| driver.query(query);
+        // Damage may be noticed by this very look.
+        let damages = machine.disk.counts();
+        let damaged = machine.disk.fails() || DAMAGE.iter().any(|kind| damages.contains_key(kind));
+        let witness = Witness { who: &who, ask: &ask, damaged };
+        let verifier = &mut self.groups[place.group].checks.verifier;
+        let result = if whole {
+            verifier.whole::<C::Generation>(witness)
+        } else {
+            verifier.views::<C::Generation>(witness)
+        };
+        self.check(result);
+    }
+
+    /// The end: what is too costly for every step.
+    pub(super) fn examine(&mut self) {
+        for place in self.places() {
+            if self.violation.is_none() && !self.nodes[place.node].traitor {
+                self.compare_state(place);
+                self.verify(place, true);
+            }
+        }
+        for group in 0..self.groups.len() {
+            let result = self.groups[group].checks.history.linearizable();
+            self.check(result);
+        }
+    }
+
+    /// When and among what something was seen, for whoever looks for the reason.
+    pub(super) fn scene(&self) -> String {
+        let phase = if self.faulty { "under faults" } else { "without faults" };
+        let mut text = format!("  at {:.3} ms, {phase}", self.now as f64 / MS as f64);
+        for (node, machine) in self.nodes.iter().enumerate() {
+            text.push_str(&format!("\n  n{node}:"));
+            if machine.traitor {
+                text.push_str(" traitor");
+            }
+            if machine.paused_until > self.now {
+                text.push_str(" paused");
+            }
+            for (group, seat) in machine.seats.iter().enumerate() {
+                let stands = match &seat.driver {
+                    None => "down".to_owned(),
+                    Some(driver) => {
+                        let status = driver.status();
+                        format!(
+                            "head {} ({}), view {}, epoch {}, {} trxs wait{}",
+                            status.head,
+                            status.head_hash,
+                            status.view,
+                            status.epoch,
+                            status.pool,
+                            if status.producing { ", produces" } else { "" },
+                        )
+                    }
+                };
+                text.push_str(&format!(" g{group} said {}: {stands}", seat.head));
+            }
+        }
+        text
+    }
 }
+
+#[cfg(test)]
+mod tests;

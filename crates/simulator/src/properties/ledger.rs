@@ -1,6 +1,6 @@
-//! The table of properties, checked after every step, for every protocol.
+//! One ledger: what all correct nodes together have shown.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use quorate_crypto::hash::{Digest, Hasher};
@@ -10,87 +10,7 @@ use quorate_ledger::ids::{BlockId, GroupId, TrxId, ViewNumber};
 use quorate_ledger::trx;
 use quorate_ledger::view::View;
 
-/// One property: its name, where it is demanded, and what it says.
-#[derive(Clone, Copy, Debug)]
-pub struct Property {
-    /// Name in reports.
-    pub name: &'static str,
-    /// Source.
-    pub source: &'static str,
-    /// What it says.
-    pub text: &'static str,
-}
-
-/// All properties.
-pub const PROPERTIES: [Property; 10] = [
-    Property {
-        name: "agreement",
-        source: "HoneyBadgerBFT, section 3: Agreement",
-        text: "no two correct nodes have different blocks of one id",
-    },
-    Property {
-        name: "total_order",
-        source: "HoneyBadgerBFT, section 3: Total Order",
-        text: "a node's blocks are final one by one, in order, each linked to the one before",
-    },
-    Property {
-        name: "validity",
-        source: "reference quorum.md, 9 defect 5",
-        text: "every trx in a block is well-formed and signed by its sender",
-    },
-    Property {
-        name: "exactly_once",
-        source: "seed 001: each trx once",
-        text: "no trx is in two places of the ledger",
-    },
-    Property {
-        name: "certificate",
-        source: "design, Blocks: 2f+1 signatures",
-        text: "every final block has a certificate of its view's committee",
-    },
-    Property {
-        name: "one_view",
-        source: "design, view chain",
-        text: "no two correct nodes have different views of one number",
-    },
-    Property {
-        name: "durability",
-        source: "design, Storage: nothing is acknowledged before it is durable",
-        text: "what was final before a crash is final after it",
-    },
-    Property {
-        name: "no_acknowledged_loss",
-        source: "reference quorum.md, 9 defect 7",
-        text: "every acknowledged trx is ordered after the faults end",
-    },
-    Property {
-        name: "progress_after_heal",
-        source: "HoneyBadgerBFT, section 3: Censorship Resilience, with a stated bound",
-        text: "after the faults end all correct nodes reach the same head within the bound",
-    },
-    Property {
-        name: "starts_again",
-        source: "design, Storage: recovery",
-        text: "a node starts from whatever a crash left on its disk",
-    },
-];
-
-/// A property that did not hold.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Violation {
-    /// Its name, of [`PROPERTIES`].
-    pub property: &'static str,
-    /// What was seen.
-    pub detail: String,
-}
-
-impl Violation {
-    /// A violation of `property`.
-    pub fn new(property: &'static str, detail: impl Into<String>) -> Self {
-        debug_assert!(PROPERTIES.iter().any(|p| p.name == property), "{property}");
-        Self { property, detail: detail.into() }
-    }
-}
+use super::{Violation, limits};
 
 /// What all correct nodes together have shown so far.
 #[derive(Debug)]
@@ -131,6 +51,12 @@ impl Ledger {
         if let Err(error) = certificate.certifies(header, view) {
             return Err(Violation::new("certificate", format!("block {id}: {error}")));
         }
+        let (signers, needed) = (signers(certificate, view), needed(view));
+        if signers < needed {
+            let text = format!("block {id}: {signers} producers signed of {needed} needed");
+            return Err(Violation::new("certificate", text));
+        }
+        limits::block(block, certificate, view.producers.len())?;
         let link = self.blocks.get(&BlockId(id.0.saturating_sub(1)));
         if link != Some(&header.previous) {
             let text = format!("block {id} follows {}, not {link:?}", header.previous);
@@ -155,6 +81,12 @@ impl Ledger {
         }
         self.note(hash.as_bytes());
         Ok(())
+    }
+
+    /// Whether some node has shown a block of this id as final.
+    #[must_use]
+    pub fn knows(&self, id: BlockId) -> bool {
+        self.blocks.contains_key(&id)
     }
 
     /// A correct node knows a view.
@@ -205,3 +137,18 @@ impl Ledger {
         ledgers.fold(hasher, |hasher, ledger| hasher.field(ledger.digest.as_bytes())).finish()
     }
 }
+
+/// Producers named by a certificate. Counted here once more: the checker must not ask the code that
+/// it checks.
+fn signers(certificate: &Certificate, view: &View) -> usize {
+    let members = certificate.signatures.iter().map(|(index, _)| *index);
+    members.filter(|index| index.get() < view.producers.len()).collect::<BTreeSet<_>>().len()
+}
+
+/// `2f + 1` of `n` producers, `f = (n - 1) / 3`.
+fn needed(view: &View) -> usize {
+    (view.producers.len() - 1) / 3 * 2 + 1
+}
+
+#[cfg(test)]
+mod tests;
