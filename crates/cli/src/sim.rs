@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use quorate_simulator::{Crypto, Options};
+use quorate_simulator::{Crypto, Options, faults};
 
 use crate::args::SimArgs;
 use crate::error::{CliError, Result};
@@ -29,9 +29,16 @@ pub fn run(args: &SimArgs) -> Result<Report> {
     let mut report = quorate_simulator::run(&options, |_, _| bar.inc(1));
     report.real_seconds = started.elapsed().as_secs_f64();
     bar.finish_and_clear();
-    let mut rows = table(["fault", "times"]);
+    let mut rows = table(["fault", "times", "what it does"]);
+    let kinds = || faults::KINDS.into_iter();
+    for (kind, text) in kinds() {
+        let count = report.faults.get(kind).copied().unwrap_or(0);
+        rows.add_row([kind.to_owned(), count.to_string(), text.to_owned()]);
+    }
     for (kind, count) in &report.faults {
-        rows.add_row([(*kind).to_owned(), count.to_string()]);
+        if kinds().all(|known| known.0 != *kind) {
+            rows.add_row([(*kind).to_owned(), count.to_string(), String::new()]);
+        }
     }
     let human = format!(
         "{rows}\n{} producers, {} traitors, {} seeds: {} failures\n{} blocks in {:.0} virtual \

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use quorate_storage::disk::{Disk, DiskError, Result};
-use rand::{Rng, RngExt, SeedableRng};
+use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 /// What a file's unsynced history holds.
@@ -42,7 +42,7 @@ pub struct DiskFaults {
     pub read_error: f64,
     /// Chance that a write or a sync fails, per call.
     pub write_error: f64,
-    /// Chance that a write lands at another place of the same file, per call.
+    /// Chance that a write lands at another place, also of another file, per call.
     pub misdirect: f64,
 }
 
@@ -59,6 +59,8 @@ struct State {
     fuse: Option<u64>,
     used: u64,
     counts: BTreeMap<&'static str, u64>,
+    /// Writes that went astray: where to, and on top of which file.
+    strays: Vec<(String, String)>,
 }
 
 /// A handle on a directory of a simulated disk; the world keeps one of the whole disk to crash it.
@@ -98,6 +100,12 @@ fn apply(names: &mut BTreeMap<String, u64>, op: &NameOp) {
     }
 }
 
+/// The kind of a file: its name in its group's directory without number, or its directory there.
+fn kind_of(path: &str) -> &str {
+    let name = path.split_once('/').map_or(path, |(_, name)| name);
+    name.split(['_', '/']).next().unwrap_or(name)
+}
+
 fn dir_of(path: &str) -> &str {
     path.rsplit_once('/').map_or("", |(dir, _)| dir)
 }
@@ -128,17 +136,29 @@ impl State {
         self.fuse == Some(0)
     }
 
-    /// A random file that is not empty and whose path contains `part`, and its length.
-    fn pick(&mut self, part: &str) -> Option<(u64, usize)> {
-        let fitting = |(name, id): &(&String, &u64)| {
-            name.contains(part) && !self.files[id].visible.is_empty()
-        };
-        let ids: Vec<u64> = self.names.iter().filter(fitting).map(|(_, id)| *id).collect();
-        if ids.is_empty() {
-            return None;
+    /// A random file among those that are not empty and that `allowed` allows: first the kind of
+    /// file, so that a kind with few files is met as often as one with many.
+    fn pick(&mut self, allowed: impl Fn(&str) -> bool) -> Option<(String, u64, usize)> {
+        let mut kinds: BTreeMap<&str, Vec<(&String, u64)>> = BTreeMap::new();
+        for (name, id) in &self.names {
+            if allowed(name) && !self.files[id].visible.is_empty() {
+                kinds.entry(kind_of(name)).or_default().push((name, *id));
+            }
         }
-        let id = ids[self.rng.random_range(0..ids.len())];
-        Some((id, self.files[&id].visible.len()))
+        let kinds: Vec<Vec<(&String, u64)>> = kinds.into_values().collect();
+        let kind = kinds.get(self.rng.random_range(0..kinds.len().max(1)))?;
+        let (name, id) = kind[self.rng.random_range(0..kind.len())];
+        Some((name.clone(), id, self.files[&id].visible.len()))
+    }
+
+    fn flip(&mut self, id: u64, at: usize) {
+        let bit = 1u8 << self.rng.random_range(0..8u8);
+        let file = self.files.get_mut(&id).expect("names point at files");
+        file.visible[at] ^= bit;
+        if let Some(byte) = file.durable.get_mut(at) {
+            *byte ^= bit;
+        }
+        self.count("bit_flip");
     }
 
     fn may_read(&mut self, path: &str) -> Result<()> {
@@ -152,14 +172,24 @@ impl State {
         Ok(())
     }
 
-    /// Where a write meant for `offset` lands.
-    fn aim(&mut self, offset: u64) -> u64 {
-        if offset > 0 && self.faults.misdirect > 0.0 && self.rng.random_bool(self.faults.misdirect)
-        {
-            self.count("misdirected_write");
-            return self.rng.random_range(0..offset);
+    /// A write to `path` goes astray: its file has the length that it should have and the old
+    /// content, and the bytes land on top of others, of any file.
+    fn stray(&mut self, path: &str, offset: u64, bytes: &[u8]) -> Result<()> {
+        let file = self.file_mut(path)?;
+        let end = offset + bytes.len() as u64;
+        if end > file.visible.len() as u64 {
+            cut(&mut file.visible, end);
+            file.pending.push(Pending::Truncate(end));
         }
-        offset
+        let Some((hit, id, len)) = self.pick(|_| true) else { return Ok(()) };
+        let at = self.rng.random_range(0..len);
+        let bytes = bytes[..bytes.len().min(len - at)].to_vec();
+        let file = self.files.get_mut(&id).expect("names point at files");
+        splice(&mut file.visible, at as u64, &bytes);
+        file.pending.push(Pending::Write { offset: at as u64, bytes });
+        self.strays.push((path.to_owned(), hit));
+        self.count("misdirected_write");
+        Ok(())
     }
 
     fn may_write(&mut self, path: &str) -> Result<()> {
@@ -193,6 +223,7 @@ impl FaultyDisk {
             fuse: None,
             used: 0,
             counts: BTreeMap::new(),
+            strays: Vec::new(),
         };
         Self { disk: Arc::new(Mutex::new(state)), root: String::new() }
     }
@@ -298,33 +329,52 @@ impl FaultyDisk {
         *state.counts.entry("torn_write").or_default() += torn;
     }
 
-    /// Flips one random bit of a random file whose path contains `part`; whether there was one.
-    pub fn flip_bit(&self, part: &str) -> bool {
+    /// Flips one random bit of a random file that `allowed` allows; its path.
+    pub fn flip_bit(&self, allowed: impl Fn(&str) -> bool) -> Option<String> {
         let mut state = self.state();
-        let Some((id, len)) = state.pick(part) else { return false };
+        let (name, id, len) = state.pick(allowed)?;
         let at = state.rng.random_range(0..len);
-        let bit = 1u8 << (state.rng.next_u32() % 8);
-        let file = state.files.get_mut(&id).expect("just picked");
-        file.visible[at] ^= bit;
-        if let Some(byte) = file.durable.get_mut(at) {
-            *byte ^= bit;
-        }
-        state.count("bit_flip");
-        true
+        state.flip(id, at);
+        Some(name)
     }
 
-    /// Cuts some bytes off the end of a random file whose path contains `part`; whether there was
-    /// one.
-    pub fn cut_tail(&self, part: &str) -> bool {
+    /// Cuts some bytes off the end of a random file that `allowed` allows; its path.
+    pub fn cut_tail(&self, allowed: impl Fn(&str) -> bool) -> Option<String> {
         let mut state = self.state();
-        let Some((id, len)) = state.pick(part) else { return false };
+        let (name, id, len) = state.pick(allowed)?;
         let keep = state.rng.random_range(0..len);
         let file = state.files.get_mut(&id).expect("just picked");
         file.visible.truncate(keep);
         file.durable.truncate(keep);
         state.used = state.files.values().map(|f| f.visible.len() as u64).sum();
         state.count("truncated_tail");
-        true
+        Some(name)
+    }
+
+    /// Writes that went astray: where to, and on top of which file.
+    #[must_use]
+    pub fn strays(&self) -> Vec<(String, String)> {
+        self.state().strays.clone()
+    }
+
+    /// A disk with the same content that works, and is apart from this one.
+    #[must_use]
+    pub fn copy(&self) -> Self {
+        let state = self.state();
+        let copy = State {
+            files: state.files.clone(),
+            names: state.names.clone(),
+            durable_names: state.durable_names.clone(),
+            name_ops: Vec::new(),
+            next: state.next,
+            rng: ChaCha8Rng::seed_from_u64(state.used),
+            faults: DiskFaults::default(),
+            fuse: None,
+            used: state.used,
+            counts: BTreeMap::new(),
+            strays: Vec::new(),
+        };
+        Self { disk: Arc::new(Mutex::new(copy)), root: self.root.clone() }
     }
 
     /// Everything is gone: a new disk in the same machine.
@@ -368,9 +418,17 @@ impl Disk for FaultyDisk {
             state.name_ops.push(NameOp::Create(path.clone(), id));
         }
         state.used += growth;
-        let offset = state.aim(offset);
+        let astray = state.faults.misdirect;
+        if astray > 0.0 && state.rng.random_bool(astray) {
+            return state.stray(path, offset, bytes);
+        }
         let file = state.file_mut(path)?;
         splice(&mut file.visible, offset, bytes);
+        // Content that is written over before a sync is written back as it was last.
+        file.pending.retain(|pending| {
+            !matches!(pending, Pending::Write { offset: o, bytes: b }
+                if *o == offset && b.len() == bytes.len())
+        });
         file.pending.push(Pending::Write { offset, bytes: bytes.to_vec() });
         Ok(())
     }

@@ -134,7 +134,20 @@ pub fn plan(options: &Options, seed: u64) -> Plan {
 /// Runs one seed.
 #[must_use]
 pub fn run_seed(options: &Options, seed: u64) -> Outcome {
-    let plan = plan(options, seed);
+    run_plan(options, seed, plan(options, seed))
+}
+
+/// Runs one seed in which one knob of [`Faults::KNOBS`] strikes alone, at a high rate.
+#[must_use]
+pub fn run_knob(options: &Options, knob: &str, seed: u64) -> Outcome {
+    let usual = plan(options, seed);
+    let faults = Faults::alone(knob);
+    let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 0x6b6e_6f62);
+    let schedule = faults::schedule(&mut rng, &faults, usual.nodes(), usual.faulty_ms);
+    run_plan(options, seed, Plan { faults, schedule, ..usual })
+}
+
+fn run_plan(options: &Options, seed: u64, plan: Plan) -> Outcome {
     if options.crypto == Crypto::Real || seed.is_multiple_of(REAL_EVERY) {
         World::<Traitor<BlsGeneration>>::new(seed, plan).run()
     } else {

@@ -8,11 +8,13 @@
 //! | `clockwork` | virtual time: what happens when |
 //! | `network` | packets on their way |
 //! | `fate` | how blows strike |
+//! | `harm` | what a disk may suffer, and what is owed all the same |
 //! | `nodes` | machines: started, fed, cut off from power |
 //! | `watch` | what nodes say goes to the checkers |
 
 mod clockwork;
 mod fate;
+mod harm;
 mod network;
 mod nodes;
 mod story;
@@ -179,8 +181,10 @@ where
     busy_until: u64,
     /// Whether its next turn is scheduled.
     waits: bool,
-    /// Last block it said is final, since its disk was last wiped.
+    /// Last block it said is final, since its disk was last harmed.
     head: BlockId,
+    /// The head it must come to again after harm.
+    owes: BlockId,
 }
 
 /// A machine. All moments are in microseconds of the world's clock.
@@ -207,8 +211,7 @@ where
     /// What follows when the lit fuse of its disk has burnt down.
     outage: Option<Outage>,
     traitor: bool,
-    /// Its disk has been replaced: it has lost the keys of the view it was in.
-    wiped: bool,
+    health: harm::Health,
 }
 
 /// What is known of a group.
@@ -369,6 +372,7 @@ where
             busy_until: 0,
             waits: false,
             head: BlockId(0),
+            owes: BlockId(0),
         });
         Self {
             member: MemberKey::generate(keys),
@@ -386,7 +390,7 @@ where
             usual_sync_us,
             outage: None,
             traitor: false,
-            wiped: false,
+            health: harm::Health::default(),
         }
     }
 }

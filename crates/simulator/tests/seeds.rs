@@ -37,7 +37,7 @@ fn four_honest_producers() {
 #[test]
 fn four_producers_with_a_traitor() {
     let report = hold(4, 1, 1, 200);
-    for kind in ["drop", "crash", "crash_all", "partition", "lost_unsynced_write", "torn_write"] {
+    for (kind, _) in quorate_simulator::faults::KINDS {
         assert!(report.faults.contains_key(kind), "no {kind} in 200 seeds");
     }
     for treason in quorate_simulator::traitor::Treason::ALL {

@@ -204,6 +204,7 @@ impl<C: Core> Replica<C> {
         writer.u64(chain.view().number.0);
         writer.u64(self.next_epoch.0);
         writer.u64(core.0);
+        writer.u64(chain.head.id.0);
         let key = EPOCH_NOTE.to_vec();
         out.record(Record::Note { topic: Topic::Group, key, bytes: writer.finish().into() });
     }

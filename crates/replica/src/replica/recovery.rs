@@ -1,7 +1,7 @@
 //! Opening a group: from nothing, or from what the journal recovered.
 //!
 //! The ledger files are the source of truth. State is derived: the last snapshot, then every later
-//! certified block executed again, its link and write set checked. One uncertified block may follow;
+//! certified block executed again, its link and write set checked. An uncertified block may follow;
 //! it is kept and voted for again.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -82,11 +82,13 @@ impl Sorted {
         sorted
     }
 
-    /// Next epoch and the core's, if they were noted in this view.
-    fn epochs(&self, view: ViewNumber) -> Option<(Epoch, Epoch)> {
+    /// Next epoch, the core's, and the head they were noted at, if that was in this view.
+    fn epochs(&self, view: ViewNumber) -> Option<(Epoch, Epoch, BlockId)> {
         let mut reader = Reader::new(self.epoch.as_deref()?);
         let (of, next, core) = (reader.u64().ok()?, reader.u64().ok()?, reader.u64().ok()?);
-        (of == view.0).then_some((Epoch(next), Epoch(core)))
+        // Older programs did not note it.
+        let head = reader.u64().unwrap_or(0);
+        (of == view.0).then_some((Epoch(next), Epoch(core), BlockId(head)))
     }
 }
 
@@ -96,8 +98,8 @@ pub(super) struct Unreached {
     view: ViewNumber,
     secret: Vec<u8>,
     votes: Notes,
-    /// Next epoch and the core's.
-    noted: Option<(Epoch, Epoch)>,
+    /// Next epoch, the core's, and the head they were noted at.
+    noted: Option<(Epoch, Epoch, BlockId)>,
     lost: bool,
 }
 
@@ -129,8 +131,12 @@ where
         };
         let keys = Self::decode_secret(&unreached.secret);
         let (Some(keys), true) = (keys, unreached.view == view.number) else { return false };
-        let (next, core) = unreached.noted.unwrap_or_default();
-        self.next_epoch = self.next_epoch.max(next);
+        let head = self.chain.as_ref().map_or(BlockId(0), |chain| chain.head.id);
+        let (next, core, noted_at) = unreached.noted.unwrap_or_default();
+        // As on opening: epochs after the head are not over if blocks were lost.
+        if noted_at <= head {
+            self.next_epoch = self.next_epoch.max(next);
+        }
         let epoch = Self::reopen_epoch(self.next_epoch, core);
         let memory = Memory { epoch, votes: unreached.votes, lost: unreached.lost };
         out.trace(Trace::new("VIEW", format!("takes part in view {} again", view.number)));
@@ -170,9 +176,8 @@ where
         };
         let mut this = Self::blank(env, config);
         let Some(documents) = documents else {
-            if last_block > BlockId(0) {
-                return Err(damaged("there are blocks, but no genesis documents"));
-            }
+            // If there are blocks, the note was lost to damage: the documents come from peers as
+            // for a node that is new, and the blocks, which the journal passes over.
             this.genesis_at = Some(env.now);
             this.fetch_genesis(env.now, &mut out);
             return Ok((this, out));
@@ -337,11 +342,13 @@ where
         if last_block == last_certificate {
             return Ok(());
         }
-        if last_block != last_certificate.next() {
+        if last_block < last_certificate {
             let text = format!("blocks up to {last_block}, certificates up to {last_certificate}");
             return Err(damaged(text));
         }
-        let block = Self::read_block(journal, last_block)?;
+        // Certificates can have been lost to damage: they come back one by one, with blocks that the
+        // journal has already.
+        let block = Self::read_block(journal, last_certificate.next())?;
         let chain = self.chain.as_ref().expect("blocks follow a chain");
         let (writes, next_view) = self.redo(chain, &block)?;
         self.pending = Some(Pending::new(block, writes, next_view));
@@ -372,9 +379,12 @@ where
         self.durable = head.id;
         let in_view = head.view == view.number && head.id > view.parent.0;
         self.next_epoch = if in_view { head.epoch.next() } else { view.start_epoch };
-        let noted = sorted.epochs(view.number).unwrap_or((self.next_epoch, self.next_epoch));
+        let noted = sorted.epochs(view.number);
+        let noted = noted.unwrap_or((self.next_epoch, self.next_epoch, head.id));
+        // Blocks lost to damage are decided again or fetched: epochs after the head are not over.
+        let over = if noted.2 <= head.id { noted.0 } else { self.next_epoch };
         let pending_epoch = self.pending.as_ref().map(|p| p.block.header.epoch);
-        self.next_epoch = pending_epoch.unwrap_or(self.next_epoch.max(noted.0));
+        self.next_epoch = pending_epoch.unwrap_or(self.next_epoch.max(over));
         self.unreached = Unreached::find(&sorted, view.number);
         out.output(Output::Notice(Notice::Ready));
         self.announce_views(out);

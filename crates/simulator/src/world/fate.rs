@@ -96,20 +96,29 @@ where
                 self.in_ms(ms, Happening::DiskWell { node });
             }
             Misfortune::BadDisk { node, ms } => {
+                let misdirect = self.plan.faults.misdirect;
+                let astray = misdirect > 0.0 && self.goes_astray(node);
                 let knobs = &self.plan.faults;
                 let faults = DiskFaults {
                     capacity: 0,
                     read_error: knobs.read_error,
                     write_error: knobs.write_error,
-                    misdirect: knobs.misdirect,
+                    misdirect: if astray { misdirect } else { 0.0 },
                 };
                 self.nodes[node].disk.set_faults(faults);
                 self.in_ms(ms, Happening::DiskWell { node });
+            }
+            Misfortune::Rot { node } => {
+                if self.is_up(node) {
+                    self.harm(node, Harm::BitFlip);
+                    self.counts.add("rot");
+                }
             }
         }
     }
 
     pub(super) fn mend_disk(&mut self, node: usize) {
+        self.is_straight(node);
         let machine = &mut self.nodes[node];
         machine.disk.set_faults(DiskFaults::default());
         machine.sync_us = machine.usual_sync_us;
@@ -122,12 +131,9 @@ where
         }
     }
 
-    fn cut_power(&mut self, node: usize, mut outage: Outage) {
+    fn cut_power(&mut self, node: usize, outage: Outage) {
         if !self.is_up(node) {
             return;
-        }
-        if outage.harm == Harm::Wipe && !self.may_be_wiped(node) {
-            outage.harm = Harm::None;
         }
         match outage.fuse {
             Some(calls) => {
@@ -136,14 +142,5 @@ where
             }
             None => self.crash(node, outage),
         }
-    }
-
-    /// A producer whose disk is replaced has lost its keys of the view: it counts as faulty until
-    /// the next view. The owner, without which nothing can be changed, is spared.
-    fn may_be_wiped(&self, node: usize) -> bool {
-        let producers = &self.nodes[..self.plan.producers];
-        let lost = producers.iter().filter(|n| n.traitor || n.wiped).count();
-        let again = self.nodes[node].traitor || self.nodes[node].wiped;
-        node >= self.plan.producers || (node > 0 && (again || lost < self.plan.tolerated()))
     }
 }

@@ -155,12 +155,20 @@ where
             self.counts.add("duplicate");
             self.deliver(from, to, Rc::clone(&packet));
         }
+        if self.chance(self.plan.faults.replay) {
+            self.counts.add("replay");
+            let later = self.now + self.rng.random_range(1_000..10_000) * MS;
+            self.at(later, Happening::Deliver { from, to, packet: Rc::clone(&packet) });
+        }
         self.deliver(from, to, packet);
     }
 
     fn deliver(&mut self, from: usize, to: Place, packet: Rc<Packet<C::Message>>) {
         let most = if self.faulty { self.plan.faults.delay_ms.max(2) } else { QUIET_DELAY_MS };
         let mut delay = self.rng.random_range(MS..=most * MS);
+        if delay > QUIET_DELAY_MS * MS {
+            self.counts.add("delay");
+        }
         for node in [from, to.node] {
             if self.nodes[node].slow_until > self.now {
                 delay += 1_000 * MS;

@@ -4,7 +4,6 @@ use std::fmt;
 
 use quorate_consensus::core::{Core, Env};
 use quorate_crypto::threshold::Threshold;
-use quorate_ledger::ids::BlockId;
 use quorate_replica::api::{Command, GroupConfig, Input, Output, Reply, Ticket};
 use quorate_replica::driver::{Driver, Turn};
 use quorate_storage::error::OpenError;
@@ -14,10 +13,19 @@ use rand_chacha::ChaCha20Rng;
 use super::network::Packet;
 use super::{Happening, Keys, MS, Place, World};
 use crate::faults::{Harm, Outage};
+use crate::store::{self, Opened};
 use crate::properties::limits;
 
 /// How long a machine whose disk failed while it started waits before it tries again.
 const START_AGAIN_MS: u64 = 500;
+
+/// Why a group could not be opened.
+enum Failed {
+    /// The disk fails: it is tried again later.
+    Disk,
+    /// What is on it is damaged.
+    Damaged(String),
+}
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -33,12 +41,30 @@ where
     pub(super) fn start(&mut self, node: usize) {
         self.nodes[node].life += 1;
         let mut turns = Vec::new();
+        let examined = self.is_examined(node);
+        let mut repaired = true;
         for group in 0..self.groups.len() {
             let place = Place { node, group };
-            match self.open(place) {
-                Some(turn) => turns.push((place, turn)),
-                None => return self.start_later(node),
+            let opened = match self.open(place, examined) {
+                Err(Failed::Damaged(_)) if !examined => self.open(place, true),
+                other => other,
+            };
+            match opened {
+                Ok((turn, examined)) => {
+                    turns.push((place, turn));
+                    repaired &= examined;
+                }
+                Err(Failed::Disk) => return self.start_later(node),
+                Err(Failed::Damaged(why)) => {
+                    return self.fail("starts_again", format!("{place}: {why}"));
+                }
             }
+        }
+        if repaired {
+            self.is_repaired(node);
+        }
+        if node >= self.founders() && self.nodes[node].life == 1 {
+            self.counts.add("joiner");
         }
         self.tell(|| format!("n{node} starts"));
         for (place, turn) in turns {
@@ -53,8 +79,9 @@ where
         }
     }
 
-    /// Opens a group on a machine; nothing if the disk fails it.
-    fn open(&mut self, place: Place) -> Option<Turn> {
+    /// Opens a group on a machine, after a repair if it needs one or `repair` says so: its first
+    /// turn, and whether there was a repair.
+    fn open(&mut self, place: Place, repair: bool) -> Result<(Turn, bool), Failed> {
         let seed = self.rng.next_u64();
         let now = self.clock(place.node);
         let machine = &mut self.nodes[place.node];
@@ -67,25 +94,19 @@ where
         };
         let seat = &mut machine.seats[place.group];
         seat.env = Env { now, rng: ChaCha20Rng::seed_from_u64(seed) };
-        let (store, recovered) = match crate::store::open(&disk, seed) {
+        let Opened { store, recovered, repaired } = match store::open(&disk, seed, repair) {
             Ok(opened) => opened,
-            Err(OpenError::Disk(_)) if disk.fails() => return None,
-            Err(error) => {
-                self.fail("starts_again", format!("{place}: {error}"));
-                return None;
-            }
+            Err(OpenError::Disk(_)) if disk.fails() => return Err(Failed::Disk),
+            Err(error) => return Err(Failed::Damaged(error.to_string())),
         };
         match Driver::open(&mut seat.env, config, recovered, store) {
-            Ok((_, turn)) if disk.is_dead() || turn.stalled.is_some() => None,
+            Ok((_, turn)) if disk.is_dead() || turn.stalled.is_some() => Err(Failed::Disk),
             Ok((driver, turn)) => {
                 seat.driver = Some(driver);
-                Some(turn)
+                Ok((turn, repaired))
             }
-            Err(_) if disk.fails() => None,
-            Err(error) => {
-                self.fail("starts_again", format!("{place}: {error}"));
-                None
-            }
+            Err(_) if disk.fails() => Err(Failed::Disk),
+            Err(error) => Err(Failed::Damaged(error.to_string())),
         }
     }
 
@@ -99,6 +120,7 @@ where
 
     /// The power goes now.
     pub(super) fn crash(&mut self, node: usize, outage: Outage) {
+        self.hear_complaints(node);
         let machine = &mut self.nodes[node];
         machine.outage = None;
         for seat in &mut machine.seats {
@@ -108,24 +130,8 @@ where
             seat.busy_until = 0;
         }
         machine.disk.crash();
-        let harmed = match outage.harm {
-            Harm::None => false,
-            Harm::BitFlip => machine.disk.flip_bit("ledger_"),
-            Harm::Truncate => machine.disk.cut_tail("ledger_"),
-            Harm::Wipe => {
-                machine.disk.wipe();
-                machine.wiped = true;
-                true
-            }
-        };
-        if harmed {
-            // What was lost is fetched again; until then the head may be lower.
-            machine.seats.iter_mut().for_each(|seat| seat.head = BlockId(0));
-        }
-        if outage.harm == Harm::Wipe {
-            // An acknowledgement promises no more than the disk it was written to.
-            self.groups.iter_mut().for_each(|group| group.ledger.forgive(node));
-        }
+        self.harm(node, outage.harm);
+        self.settle_losses(node);
         self.tell(|| format!("n{node} loses power: {outage:?}"));
         self.counts.add("crash");
         self.in_ms(outage.back_after_ms, Happening::Restart { node });

@@ -86,7 +86,7 @@ where
     }
 
     /// Nodes that are there from the beginning.
-    fn founders(&self) -> usize {
+    pub(super) fn founders(&self) -> usize {
         self.plan.producers + self.plan.users
     }
 
@@ -181,6 +181,9 @@ where
             machine.line.until = 0;
             machine.clock.drift(0, now);
             machine.seats.iter_mut().for_each(|seat| seat.waits = false);
+            if self.operate(node) {
+                continue;
+            }
             if self.is_up(node) {
                 self.wake_all(node);
             } else {

@@ -1,0 +1,47 @@
+//! Each knob alone, at a high rate: what the swarm mixes, one by one.
+//!
+//! `cargo run --release -p quorate-simulator --example knobs -- NODES FAULTY FIRST SEEDS [KNOB...]`
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+
+use quorate_simulator::faults::{Counts, Faults};
+use quorate_simulator::{Crypto, Options, run_knob};
+
+fn main() -> ExitCode {
+    let mut args = std::env::args().skip(1);
+    let mut number = |usual: u64| match args.next() {
+        Some(text) => text.parse().expect("a number"),
+        None => usual,
+    };
+    let (nodes, faulty, first, seeds) = (number(4), number(0), number(1), number(20));
+    let chosen: Vec<String> = args.collect();
+    let options = Options {
+        nodes: nodes as usize,
+        faulty: faulty as usize,
+        first,
+        seeds,
+        crypto: Crypto::Mixed,
+        trace: std::env::var_os("TRACE").is_some(),
+    };
+    let mut failed = false;
+    for (knob, _) in Faults::KNOBS {
+        if !chosen.is_empty() && !chosen.iter().any(|name| name == knob) {
+            continue;
+        }
+        let (mut counts, mut failures) = (Counts::default(), BTreeMap::new());
+        for seed in first..first + seeds {
+            let outcome = run_knob(&options, knob, seed);
+            counts.merge(&outcome.faults);
+            if let Some(violation) = outcome.violation {
+                failures.insert(seed, violation);
+            }
+        }
+        println!("{knob}: {} of {seeds} seeds failed; {:?}", failures.len(), counts.0);
+        for (seed, violation) in &failures {
+            println!("  seed {seed}: {} ({})", violation.property, violation.detail);
+        }
+        failed |= !failures.is_empty();
+    }
+    if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
