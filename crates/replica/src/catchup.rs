@@ -2,7 +2,7 @@
 //!
 //! | line | rule |
 //! |---|---|
-//! | CUP-1 | Peers claim heads (hints, statuses, blocks too far ahead). The highest claim above the own head is fetched from the peer that made it; one fetch at a time. |
+//! | CUP-1 | Peers claim heads (hints, statuses, blocks too far ahead). What is above the own head is fetched from a peer that claims it, one fetch at a time: of those that failed least the one whose turn is longest ago, of those the one with the highest claim. So a liar, however high its claims and however often it repeats them, does not keep others from being asked. |
 //! | CUP-2 | An answer in time that brings the head forward doubles the next batch; none, a useless or a wrong one halves it and drops the peer's claim. |
 //! | CUP-3 | Without claims somebody is asked from time to time, so that a lost hint does not hold a node up for ever. |
 //! | CUP-4 | Every fetched block is checked: link to the head, certificate of the view in force at it, the rules for trxs, write set and Merkle root. Only then is it recorded. |
@@ -11,6 +11,7 @@
 //!
 //! This module holds CUP-1 to CUP-3; [`crate::Replica`] does the rest.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use quorate_consensus::core::Time;
@@ -39,10 +40,22 @@ pub struct Question {
     pub max: u32,
 }
 
+/// How a peer has answered: whoever is the least is asked next.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Debug)]
+struct Conduct {
+    /// Fetches in a row that it did not answer well.
+    failures: u32,
+    /// When it was last asked: the number of the fetch.
+    asked: u64,
+}
+
 /// Who claims what, and the fetch in progress.
 #[derive(Clone, Debug)]
 pub struct Catchup {
     claims: BTreeMap<PeerRef, BlockId>,
+    /// How peers that were asked have answered.
+    records: BTreeMap<PeerRef, Conduct>,
+    asked: u64,
     fetch: Option<Fetch>,
     batch: u32,
     failures: u32,
@@ -53,7 +66,15 @@ impl Catchup {
     /// Nothing is known yet; somebody is asked at once.
     #[must_use]
     pub fn new(now: Time) -> Self {
-        Self { claims: BTreeMap::new(), fetch: None, batch: FETCH_START, failures: 0, poll_at: now }
+        Self {
+            claims: BTreeMap::new(),
+            records: BTreeMap::new(),
+            asked: 0,
+            fetch: None,
+            batch: FETCH_START,
+            failures: 0,
+            poll_at: now,
+        }
     }
 
     /// CUP-1: a peer claims a head.
@@ -95,11 +116,34 @@ impl Catchup {
         }
         if wrong || (asked && applied == 0) {
             self.claims.remove(peer);
-            self.fail();
+            self.blame(peer);
+            // What nobody asked for is no reason to ask others for less.
+            if asked {
+                self.fail();
+            }
         } else if asked && applied > 0 {
+            if let Some(record) = self.records.get_mut(peer) {
+                record.failures = 0;
+            }
             self.failures = 0;
             self.batch = (self.batch * 2).min(MAX_FETCH_BLOCKS as u32);
         }
+    }
+
+    /// A peer's record; the best one is forgotten when there are too many.
+    fn record(&mut self, peer: &PeerRef) -> &mut Conduct {
+        if self.records.len() >= MAX_CLAIMS && !self.records.contains_key(peer) {
+            let best = self.records.iter().min_by_key(|(_, record)| **record);
+            if let Some(best) = best.map(|(peer, _)| peer.clone()) {
+                self.records.remove(&best);
+            }
+        }
+        self.records.entry(peer.clone()).or_default()
+    }
+
+    fn blame(&mut self, peer: &PeerRef) {
+        let record = self.record(peer);
+        record.failures = record.failures.saturating_add(1);
     }
 
     fn fail(&mut self) {
@@ -120,15 +164,24 @@ impl Catchup {
                 return None;
             }
             // CUP-2: too late. Somebody who was asked without a claim owes nothing.
-            if let Address::Peer(peer) = &fetch.to {
-                self.claims.remove(&peer.clone());
+            if let Address::Peer(peer) = fetch.to.clone() {
+                self.claims.remove(&peer);
+                self.blame(&peer);
                 self.fail();
             }
             self.fetch = None;
         }
-        let best = self.claims.iter().max_by_key(|(_, id)| **id);
+        let rank = |(peer, id): &(&PeerRef, &BlockId)| {
+            (self.records.get(*peer).copied().unwrap_or_default(), Reverse(**id))
+        };
+        let best = self.claims.iter().min_by_key(rank).map(|(peer, _)| peer.clone());
         let to = match best {
-            Some((peer, _)) => Address::Peer(peer.clone()),
+            Some(peer) => {
+                self.asked += 1;
+                let asked = self.asked;
+                self.record(&peer).asked = asked;
+                Address::Peer(peer)
+            }
             None if now >= self.poll_at => Address::Somebody,
             None => return None,
         };
@@ -151,6 +204,7 @@ impl Catchup {
     /// How full it is.
     pub fn footprint(&self, into: &mut Footprint) {
         into.add("claims", self.claims.len(), MAX_CLAIMS);
+        into.add("records_of_peers", self.records.len(), MAX_CLAIMS);
     }
 
     /// Whether blocks are known to be missing.

@@ -92,3 +92,51 @@ fn gossip_of_others_does_not_end_a_fetch() {
     catchup.answered(&peer(2), 1, false, BlockId(11));
     assert_eq!(catchup.tick(START, BlockId(11)), None, "the answer is still on its way");
 }
+
+/// A liar that claims more than anybody, again and again, and answers with nothing or with wrong
+/// blocks, is asked once; the others bring the node forward meanwhile.
+#[test]
+fn a_liar_does_not_keep_others_from_being_asked() {
+    let (liar, honest) = (peer(1), peer(2));
+    for answers in [false, true] {
+        let mut catchup = quiet();
+        let (mut now, mut head, mut asked_liar) = (START, HEAD, 0);
+        while head < BlockId(1_000) {
+            catchup.claim(&liar, BlockId(u64::MAX), head);
+            catchup.claim(&honest, BlockId(1_000), head);
+            let question = catchup.tick(now, head).expect("there are claims");
+            if question.to == Address::Peer(honest.clone()) {
+                head = BlockId(head.0 + u64::from(question.max));
+                catchup.answered(&honest, question.max as usize, false, head);
+                continue;
+            }
+            asked_liar += 1;
+            assert!(asked_liar < 5, "held up at {head}");
+            if answers {
+                catchup.answered(&liar, 0, true, head);
+            } else {
+                now = catchup.wake(now);
+                catchup.claim(&honest, BlockId(1_000), head);
+                catchup.claim(&liar, BlockId(u64::MAX), head);
+            }
+        }
+        assert!(asked_liar <= 2, "asked {asked_liar} times");
+    }
+}
+
+/// A peer that gives one block at a time does not keep the fetch to itself.
+#[test]
+fn claimants_take_turns() {
+    let mut catchup = quiet();
+    let mut turns = Vec::new();
+    for step in 0..4 {
+        let head = BlockId(HEAD.0 + step);
+        catchup.claim(&peer(1), BlockId(900), head);
+        catchup.claim(&peer(2), BlockId(800), head);
+        let question = catchup.tick(START, head).expect("asks");
+        let Address::Peer(asked) = question.to else { panic!("nobody in particular is asked") };
+        catchup.answered(&asked, 1, false, head.next());
+        turns.push(asked);
+    }
+    assert_eq!(turns, [peer(1), peer(2), peer(1), peer(2)]);
+}

@@ -7,6 +7,7 @@
 //! | STA-2 | A status that shows its sender behind is answered: a hint at the head, the own status, the vote, what the core said before; rarely enough not to be used as an amplifier. |
 //! | STA-3 | `f + 1` statuses with an epoch of at least X and a head not above the own mean that all epochs before X are over: one of them is a correct producer's (CUP-6). |
 //! | AMN-1 | A producer that forgot what it said stays silent until `n - f` others have said where they are, and then begins two epochs later. |
+//! | AMN-2 | Later than what at least two of them say: it may have voted in epoch e only if `n - f` proposed in the epoch before, `n - 2f` correct others among them (it is one of the `f` faulty itself), of whom the `n - f` who answered hold at least two. A single liar cannot hold it back for ever. |
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -432,7 +433,7 @@ where
                 producing.say(to, &CommitteeMessage::Status(own));
             }
             if let Some(pending) = &self.pending
-                && status.head.next() == pending.id()
+                && pending.id().0.checked_sub(1) == Some(status.head.0)
             {
                 let vote = self.own_vote();
                 if let (Some(vote), Some(producing)) = (vote, &mut self.producing) {
@@ -460,7 +461,11 @@ where
         if producing.core.is_some() || producing.statuses.len() < needed {
             return;
         }
-        let said = producing.statuses.values().map(|status| status.epoch).max();
+        let mut said: Vec<Epoch> = producing.statuses.values().map(|status| status.epoch).collect();
+        said.sort_unstable();
+        // AMN-2. With f = 0 nobody lies.
+        let vouched = said.len().checked_sub(if committee.faulty() == 0 { 1 } else { 2 });
+        let said = vouched.map(|place| said[place]);
         let epoch = Epoch(said.unwrap_or_default().max(self.next_epoch).0.saturating_add(2));
         if committee.faulty() == 0 {
             // Nobody may be faulty here, so nothing can have been decided without this member.
