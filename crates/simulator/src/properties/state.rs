@@ -81,8 +81,8 @@ fn first_difference(ours: &State, theirs: &State) -> String {
     let maps = ours.maps().chain(theirs.maps());
     for map in maps {
         let differs = |(key, _): &(&[u8], _)| ours.get(map, key) != theirs.get(map, key);
-        let entries = ours.iter(map).chain(theirs.iter(map)).map(|(key, value)| (key, value));
-        if let Some((key, _)) = entries.into_iter().find(differs) {
+        let mut entries = ours.iter(map).chain(theirs.iter(map));
+        if let Some((key, _)) = entries.find(differs) {
             let size = |state: &State| state.get(map, key).map(|value| value.len());
             let key = key.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
             let (ours, theirs) = (size(ours), size(theirs));

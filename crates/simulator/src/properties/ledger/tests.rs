@@ -79,8 +79,8 @@ fn certificates_that_do_not_hold_are_seen() {
     let mut forged = good.clone();
     forged.signatures[0].1.0[0] ^= 1;
     let mut twice = good.clone();
-    twice.signatures[1] = twice.signatures[0].clone();
-    twice.signatures[2] = twice.signatures[0].clone();
+    twice.signatures[1] = twice.signatures[0];
+    twice.signatures[2] = twice.signatures[0];
     let mut other = good.clone();
     other.hash = Digest([3; 32]);
     for bad in [few, forged, twice, other] {
