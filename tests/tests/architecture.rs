@@ -165,6 +165,37 @@ fn pure_crates_ban_clocks_hash_maps_threads_and_os_randomness() {
 }
 
 #[test]
+fn deliberate_bugs_stay_in_the_simulators_tests() {
+    const FEATURE: &str = "mutants";
+    const MAY_HAVE_IT: [&str; 5] = ["ledger", "consensus", "replica", "storage", "simulator"];
+    let metadata = metadata();
+    for package in metadata.workspace_packages() {
+        let Some(name) = short(&package.name) else { continue };
+        let has_it = MAY_HAVE_IT.contains(&name);
+        for (feature, parts) in &package.features {
+            let turns_on = parts.iter().any(|part| part.ends_with(FEATURE));
+            assert!(
+                !turns_on || (has_it && feature == FEATURE),
+                "{name} turns deliberate bugs on by its feature {feature}"
+            );
+        }
+        assert_eq!(package.features.contains_key(FEATURE), has_it, "{name}");
+        for dependency in &package.dependencies {
+            assert!(
+                !dependency.features.iter().any(|f| f == FEATURE),
+                "{name} wants {} with deliberate bugs",
+                dependency.name
+            );
+        }
+    }
+    // And so the program is built without them.
+    for node in &metadata.resolve.expect("cargo resolves the workspace").nodes {
+        let on = node.features.iter().any(|feature| feature.as_str() == FEATURE);
+        assert!(!on, "{} is built with deliberate bugs", node.id);
+    }
+}
+
+#[test]
 fn the_three_cores_never_import_each_other() {
     let consensus = root().join("crates/consensus/src");
     let cores = ["honeybadger", "modsmart", "raft"];

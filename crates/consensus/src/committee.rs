@@ -35,7 +35,8 @@ impl Committee {
     /// `n - f`: as many as one may wait for.
     #[must_use]
     pub fn correct(self) -> usize {
-        self.n - self.faulty() - usize::from(mutated(Mutant::QuorumOffByOne))
+        let off = self.faulty() > 0 && mutated(Mutant::QuorumOffByOne);
+        self.n - self.faulty() - usize::from(off)
     }
 
     /// `f + 1`: at least one of them is correct.

@@ -9,8 +9,9 @@ use quorate_consensus::honeybadger::message::{
     AgreementMessage, EpochMessage, HoneyBadgerMessage, SlotMessage,
 };
 use quorate_consensus::limits::{FUTURE_EPOCHS, PAST_EPOCHS};
-use quorate_crypto::threshold::NodeIndex;
-use quorate_ledger::ids::Epoch;
+use quorate_crypto::threshold::{Joint, NodeIndex};
+use quorate_ledger::ids::{Epoch, GroupId, ViewNumber};
+use quorate_ledger::view::View;
 
 use crate::properties::Violation;
 
@@ -20,6 +21,8 @@ const FIXED_COINS: u64 = 2;
 thread_local! {
     /// The first breach in the world that runs in this thread.
     static BREACH: RefCell<Option<Violation>> = const { RefCell::new(None) };
+    /// The coins that correct members have shown.
+    static COINS: RefCell<BTreeMap<CoinName, Joint>> = const { RefCell::new(BTreeMap::new()) };
 }
 
 /// The first breach since the last call.
@@ -27,11 +30,28 @@ pub fn breach() -> Option<Violation> {
     BREACH.with(RefCell::take)
 }
 
+/// Another world begins: what the one before has left behind is none of its business.
+pub fn begin() {
+    BREACH.with(RefCell::take);
+    COINS.with(RefCell::take);
+}
+
+fn report(property: &'static str, detail: String) {
+    BREACH.with(|cell| {
+        cell.borrow_mut().get_or_insert(Violation::new(property, detail));
+    });
+}
+
+/// Group, view, epoch, proposer and round.
+type CoinName = (GroupId, ViewNumber, Epoch, NodeIndex, u64);
+
 /// Members by what they have decided, and the first round in which their TERM is their CONF.
 type Terms = BTreeMap<NodeIndex, (bool, u64)>;
 
 /// One member's record of what it has heard and said.
 pub(crate) struct Conduct {
+    group: GroupId,
+    view: ViewNumber,
     committee: Committee,
     me: NodeIndex,
     /// Who has said CONF, by epoch, proposer and round; only where the coin is a secret.
@@ -40,8 +60,46 @@ pub(crate) struct Conduct {
 }
 
 impl Conduct {
-    pub(crate) fn new(committee: Committee, me: NodeIndex) -> Self {
-        Self { committee, me, confirmed: BTreeMap::new(), terms: BTreeMap::new() }
+    pub(crate) fn new(view: &View, me: NodeIndex) -> Self {
+        let committee = Committee::new(view.producers.len());
+        let (confirmed, terms) = (BTreeMap::new(), BTreeMap::new());
+        Self { group: view.group, view: view.number, committee, me, confirmed, terms }
+    }
+
+    /// The coin that a message shows: epoch, proposer, round and joint signature.
+    pub(crate) fn coin(message: &HoneyBadgerMessage) -> Option<(Epoch, NodeIndex, u64, Joint)> {
+        match &message.body {
+            EpochMessage::Slot(
+                proposer,
+                SlotMessage::Agreement(AgreementMessage::Coin { round, joint }),
+            ) => Some((message.epoch, *proposer, *round, joint.clone())),
+            _ => None,
+        }
+    }
+
+    /// The member shows a coin to somebody behind it: it has acted on it.
+    pub(crate) fn shows(&self, (epoch, proposer, round, joint): &(Epoch, NodeIndex, u64, Joint)) {
+        let name = (self.group, self.view, *epoch, *proposer, *round);
+        let same = COINS
+            .with(|cell| cell.borrow_mut().entry(name).or_insert_with(|| joint.clone()) == joint);
+        if !same {
+            let me = self.me;
+            let text = format!("member {me}: another coin {round} of {proposer}, epoch {epoch}");
+            report("common_coin", text);
+        }
+    }
+
+    /// Whether a message is one that must not be said too early, or that decides about one.
+    pub(crate) const fn concerns(message: &HoneyBadgerMessage) -> bool {
+        use AgreementMessage::{Conf, Share, Term};
+        matches!(
+            &message.body,
+            EpochMessage::Share(..)
+                | EpochMessage::Slot(
+                    _,
+                    SlotMessage::Agreement(Conf { .. } | Term { .. } | Share { .. })
+                )
+        )
     }
 
     /// The member, which is in `epoch`, hears (or says) something.
@@ -81,8 +139,7 @@ impl Conduct {
             _ => None,
         });
         if let Some(detail) = breach {
-            let violation = Violation::new("secrecy", detail);
-            BREACH.with(|cell| cell.borrow_mut().get_or_insert(violation).clone());
+            report("secrecy", detail);
         }
     }
 
@@ -105,9 +162,7 @@ impl Conduct {
         let needed = self.committee.size() - (self.committee.size() - 1) / 3;
         (sure.len() < needed).then(|| {
             let (me, have) = (self.me, sure.len());
-            format!(
-                "member {me} tosses coin {round} of {proposer} with {have} CONF, epoch {epoch}"
-            )
+            format!("member {me} tosses coin {round} of {proposer} with {have} CONF, epoch {epoch}")
         })
     }
 }

@@ -7,10 +7,12 @@
 //! | [`disk`] | a disk that forgets, tears and fills up |
 //! | [`traitor`] | named adversaries |
 //! | [`properties`] | the table of properties and its checker |
+//! | [`conduct`] | what a correct member may say |
 //! | [`keyed`] | threshold cryptography by keyed hashes, for speed |
 //! | [`store`] | the real store on the simulated disk |
 //!
 //! One seed, one command reproduces any failure; the same seed twice gives the same digest.
+pub mod conduct;
 pub mod disk;
 pub mod faults;
 pub mod keyed;
@@ -18,6 +20,8 @@ pub mod properties;
 pub mod store;
 pub mod traitor;
 pub mod world;
+
+use std::panic::AssertUnwindSafe;
 
 use quorate_crypto::bls::BlsGeneration;
 use quorate_crypto::hash::{Digest, Hasher};
@@ -149,11 +153,29 @@ pub fn run_knob(options: &Options, knob: &str, seed: u64) -> Outcome {
 
 fn run_plan(options: &Options, seed: u64, plan: Plan) -> Outcome {
     if options.crypto == Crypto::Real || seed.is_multiple_of(REAL_EVERY) {
-        World::<Traitor<BlsGeneration>>::new(seed, plan).run()
+        guarded(|| World::<Traitor<BlsGeneration>>::new(seed, plan).run())
     } else {
         let _memory = made::remember();
-        World::<Traitor<KeyedGeneration>>::new(seed, plan).run()
+        guarded(|| World::<Traitor<KeyedGeneration>>::new(seed, plan).run())
     }
+}
+
+/// Runs a world in which a panic is one more property that does not hold.
+#[must_use]
+pub fn guarded(run: impl FnOnce() -> Outcome) -> Outcome {
+    conduct::begin();
+    std::panic::catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|payload| {
+        let text = payload.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| payload.downcast_ref::<&str>().copied());
+        Outcome {
+            violation: Some(Violation::new("no_panic", text.unwrap_or("a panic without a text"))),
+            decisions: 0,
+            virtual_ms: 0,
+            recovery_ms: None,
+            faults: Counts::default(),
+            digest: Digest::default(),
+        }
+    })
 }
 
 fn replay(options: &Options, seed: u64) -> String {

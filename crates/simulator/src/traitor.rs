@@ -11,14 +11,19 @@ use quorate_consensus::core::{Appetite, Core, Env, Event, Setup, Step, Target};
 use quorate_consensus::footprint::Footprint;
 use quorate_consensus::honeybadger::HoneyBadger;
 use quorate_consensus::honeybadger::message::{
-    AgreementMessage, BroadcastMessage, EpochMessage, HoneyBadgerMessage, SlotMessage, Values,
+    AgreementMessage, BroadcastMessage, EpochMessage, Fragment, HoneyBadgerMessage, SlotMessage,
+    Values,
 };
 use quorate_consensus::honeybadger::shards;
 use quorate_crypto::keygen::KeyGeneration;
 use quorate_crypto::member::MemberPublicKey;
 use quorate_crypto::threshold::{NodeIndex, Threshold};
 use quorate_ledger::ids::Epoch;
+use quorate_ledger::merkle::MerkleTree;
+use quorate_replica::proposal::Proposal;
 use rand::{Rng, RngExt};
+
+use crate::conduct::Conduct;
 
 /// What a member does wrong.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -84,7 +89,9 @@ where
 {
     core: HoneyBadger<G>,
     member: MemberPublicKey,
+    me: NodeIndex,
     committee: Committee,
+    conduct: Conduct,
 }
 
 type Sent = Vec<(Target, HoneyBadgerMessage)>;
@@ -93,21 +100,47 @@ impl<G: KeyGeneration> Traitor<G>
 where
     G::Keys: Threshold,
 {
-    fn betray(&self, env: &mut Env, step: Step<HoneyBadgerMessage>) -> Step<HoneyBadgerMessage> {
+    /// What the protocol says, or what the traitor makes of it; `again`: it repeats itself.
+    fn betray(
+        &mut self,
+        env: &mut Env,
+        step: Step<HoneyBadgerMessage>,
+        again: bool,
+    ) -> Step<HoneyBadgerMessage> {
         match role_of(&self.member) {
-            None => step,
+            None => self.watch(step, again),
             Some(treason) => {
                 let n = self.committee.size();
                 step.redirect(|target, message| match treason {
                     Treason::Silent => Vec::new(),
                     Treason::Equivocator => equivocate(self.committee, target, message),
-                    Treason::WrongShards => spoil(self.committee, env, target, message),
+                    Treason::WrongShards => spoil(self.committee, self.me, env, target, message),
                     Treason::Forger => forge(env, target, message),
                     Treason::DoubleVoter => double(n, env, target, message),
                     Treason::Withholder => withhold(n, env, target, message),
                 })
             }
         }
+    }
+}
+
+impl<G: KeyGeneration> Traitor<G>
+where
+    G::Keys: Threshold,
+{
+    /// A correct member's conduct is looked at.
+    fn watch(&mut self, step: Step<HoneyBadgerMessage>, again: bool) -> Step<HoneyBadgerMessage> {
+        let mut said = Vec::new();
+        let step = step.redirect(|target, message| {
+            if let Some(coin) = Conduct::coin(&message) {
+                self.conduct.shows(&coin);
+            } else if target == Target::All && Conduct::concerns(&message) {
+                said.push(message.clone());
+            }
+            vec![(target, message)]
+        });
+        self.conduct.says(self.core.epoch(), &said, again);
+        step
     }
 }
 
@@ -121,9 +154,11 @@ where
     fn open(env: &mut Env, setup: Setup<G::Keys>) -> (Self, Step<HoneyBadgerMessage>) {
         let member = setup.view.producers[setup.me.get()].member;
         let committee = Committee::new(setup.view.producers.len());
+        let me = setup.me;
+        let conduct = Conduct::new(&setup.view, me);
         let (core, step) = HoneyBadger::open(env, setup);
-        let this = Self { core, member, committee };
-        let step = this.betray(env, step);
+        let mut this = Self { core, member, me, committee, conduct };
+        let step = this.betray(env, step, true);
         (this, step)
     }
 
@@ -132,8 +167,11 @@ where
         env: &mut Env,
         event: Event<HoneyBadgerMessage>,
     ) -> Step<HoneyBadgerMessage> {
+        if let Event::Receive(from, message) = &event {
+            self.conduct.hears(self.core.epoch(), *from, message.get());
+        }
         let step = self.core.step(env, event);
-        self.betray(env, step)
+        self.betray(env, step, false)
     }
 
     fn appetite(&self) -> Appetite {
@@ -173,30 +211,46 @@ fn equivocate(committee: Committee, target: Target, message: HoneyBadgerMessage)
     vec![(target, message)]
 }
 
-fn spoil(committee: Committee, env: &mut Env, target: Target, message: HoneyBadgerMessage) -> Sent {
+/// A tree over shards that are no codeword: every path fits, but what comes out depends on the
+/// shards taken. The first ones alone give a proposal, whose time, very early or very late, would
+/// count.
+fn half_a_proposal(committee: Committee, epoch: Epoch) -> Vec<Fragment> {
+    const CLEAR: u8 = 0;
+    let time_ns = if epoch.0.is_multiple_of(2) { 0 } else { i64::MAX };
+    let empty = Proposal::<&[u8]> { time_ns, trxs: Vec::new() };
+    let value = [vec![CLEAR], empty.encode()].concat();
+    let mut shards: Vec<Arc<[u8]>> =
+        shards::split(committee, &value).into_iter().map(|fragment| fragment.shard).collect();
+    for shard in shards.iter_mut().skip(committee.data_shards()) {
+        *shard = shard.iter().map(|byte| byte ^ 0x5a).collect();
+    }
+    let tree = MerkleTree::from_leaves(&shards);
+    let root = tree.root();
+    let proven = shards.into_iter().enumerate();
+    proven
+        .map(|(i, shard)| Fragment { root, shard, path: tree.proof(i).expect("a leaf") })
+        .collect()
+}
+
+fn spoil(
+    committee: Committee,
+    me: NodeIndex,
+    env: &mut Env,
+    target: Target,
+    message: HoneyBadgerMessage,
+) -> Sent {
     let HoneyBadgerMessage { epoch, body } = message;
     let body = match body {
         EpochMessage::Slot(proposer, SlotMessage::Broadcast(BroadcastMessage::Init(_))) => {
-            // A tree over shards that are no codeword: every path fits, the value doesn't.
             let Target::One(to) = target else { return Vec::new() };
-            let mut rng_free = vec![0u8; 64];
-            rng_free[..8].copy_from_slice(&epoch.0.to_be_bytes());
-            let shards: Vec<Arc<[u8]>> = committee
-                .members()
-                .map(|m| {
-                    let mut shard = rng_free.clone();
-                    shard[8] = m.0 as u8 ^ 0x5a;
-                    shard[20 + usize::from(m.0 % 30)] = 0xff;
-                    shard.into()
-                })
-                .collect();
-            let tree = quorate_ledger::merkle::MerkleTree::from_leaves(&shards);
-            let fragment = quorate_consensus::honeybadger::message::Fragment {
-                root: tree.root(),
-                shard: shards[to.get()].clone(),
-                path: tree.proof(to.get()).expect("a leaf"),
-            };
+            let fragment = half_a_proposal(committee, epoch).swap_remove(to.get());
             EpochMessage::Slot(proposer, SlotMessage::Broadcast(BroadcastMessage::Init(fragment)))
+        }
+        EpochMessage::Slot(proposer, SlotMessage::Broadcast(BroadcastMessage::Echo(_)))
+            if proposer == me =>
+        {
+            let fragment = half_a_proposal(committee, epoch).swap_remove(me.get());
+            EpochMessage::Slot(proposer, SlotMessage::Broadcast(BroadcastMessage::Echo(fragment)))
         }
         EpochMessage::Slot(proposer, SlotMessage::Broadcast(BroadcastMessage::Echo(mut f))) => {
             let mut shard = f.shard.to_vec();
@@ -249,6 +303,11 @@ fn each(n: usize, target: Target) -> Vec<Target> {
     }
 }
 
+/// How often a double voter says a vote that isn't its core's.
+const INSISTS: usize = 3;
+/// Bytes of a joint signature.
+const JOINT_BYTES: usize = 48;
+
 fn double(n: usize, env: &mut Env, target: Target, message: HoneyBadgerMessage) -> Sent {
     let EpochMessage::Slot(proposer, SlotMessage::Agreement(agreement)) = &message.body else {
         return vec![(target, message)];
@@ -258,16 +317,24 @@ fn double(n: usize, env: &mut Env, target: Target, message: HoneyBadgerMessage) 
         let flip = env.rng.random_bool(0.5);
         let lie = match agreement.clone() {
             AgreementMessage::BVal { round, value } => {
-                // Both values to everybody is even allowed; the order isn't the same.
-                let other = AgreementMessage::BVal { round, value: !value };
-                sent.push((to, in_slot(message.epoch, *proposer, SlotMessage::Agreement(other))));
+                // Both values to everybody is even allowed; the order isn't the same. To insist helps
+                // where messages are counted instead of members.
+                let other = SlotMessage::Agreement(AgreementMessage::BVal { round, value: !value });
+                let other = in_slot(message.epoch, *proposer, other);
+                sent.extend(std::iter::repeat_n((to, other), INSISTS));
                 AgreementMessage::BVal { round, value }
             }
             AgreementMessage::Aux { round, value } => {
                 AgreementMessage::Aux { round, value: value ^ flip }
             }
             AgreementMessage::Conf { round, .. } => {
+                let joint = noise(env, JOINT_BYTES);
+                let coin = SlotMessage::Agreement(AgreementMessage::Coin { round, joint });
+                sent.push((to, in_slot(message.epoch, *proposer, coin)));
                 AgreementMessage::Conf { round, values: Values::one(flip) }
+            }
+            AgreementMessage::Share { round, share } if flip => {
+                AgreementMessage::Share { round, share: noise(env, share.len()) }
             }
             AgreementMessage::Term { value, from } => {
                 AgreementMessage::Term { value: value ^ flip, from }

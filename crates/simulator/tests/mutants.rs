@@ -17,8 +17,19 @@ use rand_chacha::ChaCha8Rng;
 
 /// Seeds are tried from here on.
 const FIRST: u64 = 1;
-/// The properties that a mutant which breaks the agreement itself may show first.
-const SAFETY: &[&str] = &["agreement", "total_order", "no_panic", "progress_after_heal"];
+/// A committee that a mutant has split differs, gets stuck, or tosses coins for ever.
+const SAFETY: &[&str] = &[
+    "agreement",
+    "total_order",
+    "no_panic",
+    "secrecy",
+    "bounded_memory",
+    "progress_after_heal",
+    "no_acknowledged_loss",
+];
+/// What a disk that keeps less than it said leads to.
+const STORAGE: &[&str] =
+    &["durability", "starts_again", "agreement", "no_panic", "no_acknowledged_loss"];
 
 /// What is played.
 #[derive(Clone, Copy)]
@@ -80,10 +91,13 @@ impl Hunt {
     }
 
     fn run(&self, seed: u64) -> Outcome {
-        let world = World::<Traitor<KeyedGeneration>>::new(seed, self.plan(seed));
-        guarded(|| match self.story {
-            Story::Usual => world.run(),
-            Story::Renewal => world.run_renewal(),
+        let _memory = quorate_crypto::made::remember();
+        guarded(|| {
+            let world = World::<Traitor<KeyedGeneration>>::new(seed, self.plan(seed));
+            match self.story {
+                Story::Usual => world.run(),
+                Story::Renewal => world.run_renewal(),
+            }
         })
     }
 }
@@ -138,25 +152,28 @@ hunts! {
     echo_per_message: EchoPerMessage =>
         among(4, SAFETY).under(Faults { duplicate: 0.3, ..Faults::none() });
     bval_per_message: BvalPerMessage =>
-        among(4, SAFETY).with(&[Treason::DoubleVoter])
-            .under(Faults { duplicate: 0.3, ..Faults::none() });
-    root_not_recomputed: RootNotRecomputed => among(4, SAFETY).with(&[Treason::WrongShards]);
-    coin_unverified: CoinUnverified => among(7, SAFETY).with(&[Treason::Forger, Treason::DoubleVoter]);
+        among(7, SAFETY).with(&[Treason::DoubleVoter, Treason::Silent]).under(Faults::none());
+    root_not_recomputed: RootNotRecomputed => among(4, SAFETY).with(&[Treason::WrongShards])
+        .under(Faults { drop: 0.1, delay_ms: 200, ..Faults::none() });
+    coin_unverified: CoinUnverified =>
+        among(4, &["common_coin", "agreement"]).with(&[Treason::DoubleVoter]);
     coin_shares_unverified: CoinSharesUnverified =>
-        among(7, SAFETY).with(&[Treason::Forger, Treason::DoubleVoter]);
+        among(4, &["common_coin", "agreement"]).with(&[Treason::DoubleVoter]);
     local_coin: LocalCoin => among(4, SAFETY).with(&[Treason::DoubleVoter]);
     no_conf_round: NoConfRound => among(4, &["secrecy"]).with(&[Treason::DoubleVoter]);
     early_share: EarlyShare => among(4, &["secrecy"]);
-    append_unsynced: AppendUnsynced => among(4, &["durability", "starts_again", "agreement", "no_acknowledged_loss", "no_panic"]).under(crashes());
+    append_unsynced: AppendUnsynced => among(4, STORAGE).under(crashes());
     release_unwritten: ReleaseUnwritten =>
-        among(4, &["durability", "no_acknowledged_loss", "no_panic", "starts_again"]).under(Faults { write_error: 0.05, ..Faults::none() });
-    vote_forgotten: VoteForgotten => among(4, SAFETY).under(crashes());
-    torn_tail_trusted: TornTailTrusted => among(4, &["starts_again", "durability", "no_panic", "no_acknowledged_loss"]).under(crashes());
+        among(4, STORAGE).under(Faults { write_error: 0.05, ..Faults::none() });
+    vote_forgotten: VoteForgotten => among(4, SAFETY)
+        .under(Faults { crash: 1.0, crash_all: 0.5, delay_ms: 200, ..Faults::none() });
+    torn_tail_trusted: TornTailTrusted => among(1, STORAGE).under(crashes());
     duplicate_trx: DuplicateTrx => among(4, &["exactly_once"]);
-    own_evicted: OwnEvicted => among(4, &["no_acknowledged_loss"]);
+    own_evicted: OwnEvicted => among(4, SAFETY);
     own_timestamp: OwnTimestamp => among(4, SAFETY);
     stale_view: StaleView => among(4, SAFETY).told(Story::Renewal)
-        .under(Faults { replay: 1.0, ..Faults::none() });
+        .under(Faults { replay: 0.5, ..Faults::none() });
     wrong_handover: WrongHandover => among(4, &["one_view"]);
-    unchecked_block: UncheckedBlock => among(4, &["certificate"]);
+    unchecked_block: UncheckedBlock => among(4, &["certificate"])
+        .under(Faults { corrupt: 0.2, drop: 0.1, ..Faults::none() });
 }

@@ -166,6 +166,12 @@ pub const PROPERTIES: &[Property] = &[
         checker: "Conduct::says",
     },
     Property {
+        name: "common_coin",
+        source: "Mostefaoui et al., section 3: the common coin",
+        text: "no two correct members act on different coins of one round",
+        checker: "Conduct::shows",
+    },
+    Property {
         name: "no_panic",
         source: "design, Three kinds of wrong",
         text: "no assertion of ours fails",

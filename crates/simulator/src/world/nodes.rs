@@ -12,6 +12,7 @@ use rand_chacha::ChaCha20Rng;
 
 use super::network::Packet;
 use super::{Happening, Keys, MS, Place, World};
+use crate::conduct;
 use crate::faults::{Harm, Outage};
 use crate::store::{self, Opened};
 use crate::properties::limits;
@@ -174,6 +175,7 @@ where
 
     /// Sends what a turn released, and shows it to the checkers.
     pub(super) fn dispatch(&mut self, place: Place, turn: Turn) {
+        self.check(conduct::breach().map_or(Ok(()), Err));
         for line in &turn.trace {
             self.tell(|| format!("{place} {} {}", line.line, line.text));
         }

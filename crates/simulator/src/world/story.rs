@@ -15,6 +15,8 @@ use crate::traitor;
 
 /// Bound on the set-up (announce, change of the consensus) without faults, in virtual ms.
 const SETUP_MS: u64 = 120_000;
+/// First epoch of a view of all producers.
+const FIRST_EPOCH: u64 = 100;
 
 impl<C: Core> World<C>
 where
@@ -33,6 +35,42 @@ where
     pub fn run_removal(mut self) -> Outcome {
         let recovery_ms = self.remove_a_dead_producer();
         self.outcome(recovery_ms)
+    }
+
+    /// Another story: the producers get new keys while clients post and the faults of the network
+    /// strike, and the new view counts its epochs from the same number as the old one.
+    #[must_use]
+    pub fn run_renewal(mut self) -> Outcome {
+        let recovery_ms = self.renew_the_keys();
+        self.outcome(recovery_ms)
+    }
+
+    fn renew_the_keys(&mut self) -> Option<u64> {
+        self.set_up();
+        self.betray();
+        self.faulty = true;
+        let founders = self.founders();
+        let gap = self.plan.faulty_ms / (self.plan.posts.max(1) as u64);
+        for group in 0..self.groups.len() {
+            for post in 0..self.plan.posts as u64 {
+                self.in_ms(post * gap, Happening::Post { group });
+            }
+        }
+        let (moment, end) = (self.now + 2_000 * MS, self.now + self.plan.faulty_ms * MS);
+        self.run_until(moment, |_| false);
+        self.change_to(self.plan.producers, FIRST_EPOCH);
+        if !self.run_until(self.now + SETUP_MS * MS, |world| world.installed_by(founders)) {
+            self.fail("progress_after_heal", "the keys were not renewed");
+            return None;
+        }
+        self.run_until(end.max(self.now), |_| false);
+        self.heal();
+        let healed = self.now;
+        if !self.run_until(healed + self.plan.heal_ms * MS, Self::converged) {
+            self.not_converged();
+            return None;
+        }
+        Some((self.now - healed) / MS)
     }
 
     pub(super) fn phases(&mut self) -> Option<u64> {
@@ -112,7 +150,7 @@ where
         if !self.run_until(end, |world| world.announced_everywhere()) {
             return self.fail("progress_after_heal", "set-up: the announcements were not ordered");
         }
-        self.change_to(self.plan.producers, 100);
+        self.change_to(self.plan.producers, FIRST_EPOCH);
         let changed = self.run_until(end, |world| world.installed_by(founders));
         if !changed {
             self.fail("progress_after_heal", "set-up: the change of the consensus did not end");
