@@ -1,4 +1,4 @@
-//! Each knob alone, at a high rate: what the swarm mixes, one by one.
+//! Each knob alone, at a high rate: what the swarm mixes, one by one; or the swarm itself.
 //!
 //! `cargo run --release -p quorate-simulator --example knobs -- NODES FAULTY FIRST SEEDS [KNOB...]`
 
@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use quorate_simulator::faults::{Counts, Faults};
-use quorate_simulator::{Crypto, Options, run_knob};
+use quorate_simulator::{Crypto, Options, run_knob, run_seed};
 
 fn main() -> ExitCode {
     let mut args = std::env::args().skip(1);
@@ -25,13 +25,16 @@ fn main() -> ExitCode {
         trace: std::env::var_os("TRACE").is_some(),
     };
     let mut failed = false;
-    for (knob, _) in Faults::KNOBS {
-        if !chosen.is_empty() && !chosen.iter().any(|name| name == knob) {
+    for knob in Faults::KNOBS.into_iter().map(|(knob, _)| knob).chain(["swarm"]) {
+        if !chosen.iter().any(|name| name == knob) && (knob == "swarm" || !chosen.is_empty()) {
             continue;
         }
         let (mut counts, mut failures) = (Counts::default(), BTreeMap::new());
         for seed in first..first + seeds {
-            let outcome = run_knob(&options, knob, seed);
+            let outcome = match knob {
+                "swarm" => run_seed(&options, seed),
+                knob => run_knob(&options, knob, seed),
+            };
             counts.merge(&outcome.faults);
             if let Some(violation) = outcome.violation {
                 failures.insert(seed, violation);
