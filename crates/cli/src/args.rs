@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use quorate_simulator::shrink::Reduction;
 
 /// A ledger that several parties share and nobody owns alone.
 #[derive(Debug, Parser)]
@@ -445,6 +446,12 @@ pub struct SimArgs {
     /// Write what happens to standard error.
     #[arg(long)]
     pub trace: bool,
+    /// Make the first seed that fails small: take away what the failure does not need.
+    #[arg(long)]
+    pub shrink: bool,
+    /// What to take from each seed, as --shrink prints it.
+    #[arg(long, default_value = "", hide_default_value = true)]
+    pub reduce: Reduction,
 }
 
 /// `quorate bench`.

@@ -3,10 +3,14 @@
 use std::time::Instant;
 
 use quorate_simulator::{Crypto, Options, faults};
+use serde_json::{Value, json};
 
 use crate::args::SimArgs;
 use crate::error::{CliError, Result};
 use crate::output::{Report, progress, table};
+
+/// Most runs that making a failing seed small may take.
+const SHRINK_RUNS: usize = 300;
 
 /// Runs the seeds.
 ///
@@ -26,7 +30,7 @@ pub fn run(args: &SimArgs) -> Result<Report> {
     }
     let bar = progress(args.seeds, "seeds");
     let started = Instant::now();
-    let mut report = quorate_simulator::run(&options, |_, _| bar.inc(1));
+    let mut report = quorate_simulator::run_reduced(&options, &args.reduce, |_, _| bar.inc(1));
     report.real_seconds = started.elapsed().as_secs_f64();
     bar.finish_and_clear();
     let mut rows = table(["fault", "times", "what it does"]);
@@ -42,7 +46,8 @@ pub fn run(args: &SimArgs) -> Result<Report> {
     }
     let human = format!(
         "{rows}\n{} producers, {} traitors, {} seeds: {} failures\n{} blocks in {:.0} virtual \
-         seconds, {:.1} real ones\ndigest {}",
+         seconds, {:.1} real ones ({:.0}x)\nrecovery after the faults: p50 {} ms, p99 {} ms, at \
+         most {} ms\ndigest {}",
         report.nodes,
         report.faulty,
         report.seeds,
@@ -50,9 +55,13 @@ pub fn run(args: &SimArgs) -> Result<Report> {
         report.decisions,
         report.virtual_seconds,
         report.real_seconds,
+        report.virtual_seconds / report.real_seconds.max(1e-9),
+        report.recovery_ms[0],
+        report.recovery_ms[1],
+        report.recovery_ms[2],
         report.digest,
     );
-    let value = serde_json::to_value(&report).expect("a report is JSON");
+    let mut value = serde_json::to_value(&report).expect("a report is JSON");
     let Some(first) = report.failures.first() else { return Ok(Report::new(value, human)) };
     let message = format!(
         "{} of {} seeds failed; the first is {}: {} ({})",
@@ -62,5 +71,30 @@ pub fn run(args: &SimArgs) -> Result<Report> {
         first.property,
         first.detail,
     );
-    Err(CliError::failed(message).hint(first.replay.clone()).with(value))
+    let mut replay = first.replay.clone();
+    if args.shrink
+        && let Some(shrunk) = shrink(&options, first.seed)
+    {
+        value["shrunk"] = shrunk.clone();
+        replay = shrunk["replay"].as_str().expect("just made").to_owned();
+    }
+    Err(CliError::failed(message).hint(replay).with(value))
+}
+
+/// Makes a failing seed small, and says what is left.
+fn shrink(options: &Options, seed: u64) -> Option<Value> {
+    eprintln!("making seed {seed} small, in at most {SHRINK_RUNS} runs");
+    let shrunk = quorate_simulator::shrink_seed(options, seed, SHRINK_RUNS)?;
+    let replay = quorate_simulator::replay_reduced(options, seed, &shrunk.reduction);
+    let (before, left) = shrunk.blows;
+    eprintln!("{} runs: {left} of {before} blows are left", shrunk.runs);
+    Some(json!({
+        "runs": shrunk.runs,
+        "blows_before": before,
+        "blows": left,
+        "reduction": shrunk.reduction.to_string(),
+        "property": shrunk.violation.property,
+        "detail": shrunk.violation.detail,
+        "replay": replay,
+    }))
 }

@@ -9,6 +9,7 @@
 //! | [`properties`] | the table of properties and its checker |
 //! | [`conduct`] | what a correct member may say |
 //! | [`keyed`] | threshold cryptography by keyed hashes, for speed |
+//! | [`shrink`] | makes a failing seed small |
 //! | [`store`] | the real store on the simulated disk |
 //!
 //! One seed, one command reproduces any failure; the same seed twice gives the same digest.
@@ -17,6 +18,7 @@ pub mod disk;
 pub mod faults;
 pub mod keyed;
 pub mod properties;
+pub mod shrink;
 pub mod store;
 pub mod traitor;
 pub mod world;
@@ -33,6 +35,7 @@ use serde::Serialize;
 use crate::faults::{Counts, Faults};
 use crate::keyed::KeyedGeneration;
 use crate::properties::Violation;
+use crate::shrink::{Reduction, Shrunk};
 use crate::traitor::{Traitor, Treason};
 use crate::world::{Outcome, Plan, World};
 
@@ -186,8 +189,34 @@ fn replay(options: &Options, seed: u64) -> String {
     )
 }
 
+/// Makes a failing seed small, in at most `most` runs. Nothing if the seed does not fail.
+#[must_use]
+pub fn shrink_seed(options: &Options, seed: u64, most: usize) -> Option<Shrunk> {
+    let quiet = Options { trace: false, ..options.clone() };
+    shrink::shrink(&plan(&quiet, seed), most, |plan| run_plan(&quiet, seed, plan).violation)
+}
+
+/// The command that shows a seed's failure again, with what was taken from it.
+#[must_use]
+pub fn replay_reduced(options: &Options, seed: u64, reduction: &Reduction) -> String {
+    let command = replay(options, seed);
+    if *reduction == Reduction::default() {
+        return command;
+    }
+    format!("{command} --reduce '{reduction}'")
+}
+
 /// Runs all seeds of the options; `progress` is called after each with its outcome.
-pub fn run(options: &Options, mut progress: impl FnMut(u64, &Outcome)) -> Report {
+pub fn run(options: &Options, progress: impl FnMut(u64, &Outcome)) -> Report {
+    run_reduced(options, &Reduction::default(), progress)
+}
+
+/// [`run`], with something taken from the plan of each seed.
+pub fn run_reduced(
+    options: &Options,
+    reduction: &Reduction,
+    mut progress: impl FnMut(u64, &Outcome),
+) -> Report {
     let mut counts = Counts::default();
     let mut report = Report {
         protocol: "poa".into(),
@@ -204,7 +233,9 @@ pub fn run(options: &Options, mut progress: impl FnMut(u64, &Outcome)) -> Report
     };
     let mut recoveries = Vec::new();
     for seed in options.first..options.first.saturating_add(options.seeds) {
-        let outcome = run_seed(options, seed);
+        let mut plan = plan(options, seed);
+        reduction.apply(&mut plan);
+        let outcome = run_plan(options, seed, plan);
         progress(seed, &outcome);
         counts.merge(&outcome.faults);
         report.decisions += outcome.decisions;
@@ -213,7 +244,7 @@ pub fn run(options: &Options, mut progress: impl FnMut(u64, &Outcome)) -> Report
         let digest = Hasher::new("quorate.simulations.v1").field(report.digest.as_bytes());
         report.digest = digest.field(outcome.digest.as_bytes()).finish();
         if let Some(Violation { property, detail }) = outcome.violation {
-            let replay = replay(options, seed);
+            let replay = replay_reduced(options, seed, reduction);
             report.failures.push(Failure { seed, property: property.into(), detail, replay });
         }
     }
