@@ -129,9 +129,11 @@ impl<C: Core> Replica<C> {
     #[must_use]
     pub fn status(&self) -> GroupStatus {
         let genesis = &self.config.descriptor.genesis;
+        // Asked for in every turn, so the genesis block is hashed only while nothing follows it.
+        let head_hash = self.chain.as_ref().map_or_else(|| genesis.hash(), |c| c.head.hash);
         let mut status = GroupStatus {
             head: BlockId(0),
-            head_hash: genesis.hash(),
+            head_hash,
             epoch: self.next_epoch,
             view: quorate_ledger::ids::ViewNumber(0),
             producing: self.producing.is_some(),
@@ -142,7 +144,6 @@ impl<C: Core> Replica<C> {
         };
         if let Some(chain) = &self.chain {
             status.head = chain.head.id;
-            status.head_hash = chain.head.hash;
             status.view = chain.view().number;
             status.last_update = chain.head.timestamp;
         }
