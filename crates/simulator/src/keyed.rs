@@ -79,7 +79,7 @@ impl Threshold for KeyedKeys {
             .filter(|(member, share)| **share != self.share_of(**member, purpose, target))
             .map(|(member, _)| *member)
             .collect();
-        if shares.len() - bad.len() < need {
+        if !bad.is_empty() {
             return Err(CombineError::BadShares(bad));
         }
         Ok(self.joint(purpose, target).as_bytes().to_vec())

@@ -4,6 +4,7 @@
 //!
 //! | module | what it tells |
 //! |---|---|
+//! | `betrayal` | traitors at work |
 //! | `story` | the phases of a seed: set-up, faults, heal; and the story of a removal |
 //! | `clockwork` | virtual time: what happens when |
 //! | `network` | packets on their way |
@@ -12,6 +13,7 @@
 //! | `nodes` | machines: started, fed, cut off from power |
 //! | `watch` | what nodes say goes to the checkers |
 
+mod betrayal;
 mod clockwork;
 mod fate;
 mod harm;
@@ -44,6 +46,7 @@ use rand_chacha::{ChaCha8Rng, ChaCha20Rng};
 use crate::disk::FaultyDisk;
 use crate::faults::{Blow, Counts, Faults, Outage};
 use crate::properties::{Ledger, Violation};
+use crate::traitor::twins::Twins;
 use crate::traitor::{self, Treason};
 use clockwork::Scheduled;
 
@@ -156,6 +159,10 @@ enum Happening<M> {
         group: usize,
     },
     Blow(usize),
+    /// A traitor does something on its own.
+    Beat {
+        node: usize,
+    },
     DiskWell {
         node: usize,
     },
@@ -244,6 +251,9 @@ where
     footprint: Footprint,
     /// Machines that run with a member key: more than one for a traitor with a twin.
     by_member: BTreeMap<MemberPublicKey, Vec<usize>>,
+    /// What traitors are up to, by machine.
+    plots: BTreeMap<usize, betrayal::Plot>,
+    twins: Vec<Twins>,
     counts: Counts,
     violation: Option<Violation>,
     /// Nodes on the far side of a partition, until when.
@@ -290,6 +300,8 @@ where
             clients: ChaCha8Rng::seed_from_u64(seed ^ 0x7265_6164),
             footprint: Footprint::new(),
             by_member,
+            plots: BTreeMap::new(),
+            twins: Vec::new(),
             counts: Counts::default(),
             violation: None,
             island: (BTreeSet::new(), 0),

@@ -147,6 +147,7 @@ where
             }
             Happening::Read { group } => self.read(group),
             Happening::Blow(blow) => self.strike(blow),
+            Happening::Beat { node } => self.beat(node),
             Happening::DiskWell { node } => self.mend_disk(node),
             Happening::Reunite { until } => {
                 if self.island.1 == until {

@@ -52,7 +52,7 @@ struct Checked<M> {
 }
 
 impl<M: Message> Packet<M> {
-    fn new(bytes: Arc<[u8]>) -> Rc<Self> {
+    pub(super) fn new(bytes: Arc<[u8]>) -> Rc<Self> {
         Rc::new(Self { bytes, checked: RefCell::new(None) })
     }
 
@@ -64,6 +64,11 @@ impl<M: Message> Packet<M> {
         let packet = Self::new(bytes);
         sent.push(Rc::clone(&packet));
         packet
+    }
+
+    /// Its bytes.
+    pub(super) const fn bytes(&self) -> &Arc<[u8]> {
+        &self.bytes
     }
 
     /// A copy that is not byte for byte the same.
@@ -91,8 +96,19 @@ impl<C: Core> World<C>
 where
     Keys<C>: Threshold,
 {
-    /// A place sends a packet.
+    /// A place sends a packet; what a traitor's replica sends may become another one.
     pub(super) fn send(&mut self, from: Place, to: &Address, packet: &Rc<Packet<C::Message>>) {
+        if self.nodes[from.node].traitor {
+            for packet in self.betrayed(from, packet) {
+                self.put(from, to, &packet);
+            }
+        } else {
+            self.put(from, to, packet);
+        }
+    }
+
+    /// Puts a packet on its ways.
+    pub(super) fn put(&mut self, from: Place, to: &Address, packet: &Rc<Packet<C::Message>>) {
         let group = from.group;
         match to {
             Address::Member(member) => {
@@ -129,7 +145,7 @@ where
     }
 
     fn route(&mut self, from: usize, to: Place, packet: &Rc<Packet<C::Message>>) {
-        if from == to.node {
+        if from == to.node || self.misses_twin(from, to.node) {
             return;
         }
         if self.faulty && self.cut(from, to.node) {
@@ -195,6 +211,9 @@ where
 
     /// A packet is there: what its signatures vouch for goes into the inbox.
     pub(super) fn arrive(&mut self, from: usize, to: Place, packet: &Packet<C::Message>) {
+        if self.nodes[to.node].traitor {
+            self.overhear(to, packet);
+        }
         if self.seat(to).driver.is_none() {
             return;
         }

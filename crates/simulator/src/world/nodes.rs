@@ -14,8 +14,9 @@ use super::network::Packet;
 use super::{Happening, Keys, MS, Place, World};
 use crate::conduct;
 use crate::faults::{Harm, Outage};
-use crate::store::{self, Opened};
 use crate::properties::limits;
+use crate::store::{self, Opened};
+use crate::traitor::{self, Treason};
 
 /// How long a machine whose disk failed while it started waits before it tries again.
 const START_AGAIN_MS: u64 = 500;
@@ -95,11 +96,14 @@ where
         };
         let seat = &mut machine.seats[place.group];
         seat.env = Env { now, rng: ChaCha20Rng::seed_from_u64(seed) };
-        let Opened { store, recovered, repaired } = match store::open(&disk, seed, repair) {
+        let Opened { store, mut recovered, repaired } = match store::open(&disk, seed, repair) {
             Ok(opened) => opened,
             Err(OpenError::Disk(_)) if disk.fails() => return Err(Failed::Disk),
             Err(error) => return Err(Failed::Damaged(error.to_string())),
         };
+        if traitor::role_of(&config.member.public()) == Some(Treason::Amnesiac) {
+            traitor::amnesia::forget(&mut recovered);
+        }
         match Driver::open(&mut seat.env, config, recovered, store) {
             Ok((_, turn)) if disk.is_dead() || turn.stalled.is_some() => Err(Failed::Disk),
             Ok((driver, turn)) => {

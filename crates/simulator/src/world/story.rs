@@ -1,7 +1,5 @@
 //! The phases of a seed: set-up without faults, faults, heal. And other stories.
 
-use std::collections::BTreeMap;
-
 use quorate_consensus::core::Core;
 use quorate_crypto::member::MemberPublicKey;
 use quorate_crypto::threshold::Threshold;
@@ -11,7 +9,6 @@ use rand::RngExt;
 
 use super::{Happening, Keys, MS, Outcome, Place, World};
 use crate::faults::{Harm, Outage};
-use crate::traitor;
 
 /// Bound on the set-up (announce, change of the consensus) without faults, in virtual ms.
 const SETUP_MS: u64 = 120_000;
@@ -90,7 +87,7 @@ where
         for blow in 0..self.plan.schedule.len() {
             self.in_ms(self.plan.schedule[blow].at_ms, Happening::Blow(blow));
         }
-        for node in self.founders()..self.nodes.len() {
+        for node in self.founders()..self.plan.nodes() {
             let moment = self.rng.random_range(0..self.plan.faulty_ms.max(1));
             self.in_ms(moment, Happening::Restart { node });
         }
@@ -175,7 +172,7 @@ where
     }
 
     fn installed_by(&self, nodes: usize) -> bool {
-        self.groups.iter().all(|group| group.installed.len() >= nodes)
+        self.groups.iter().all(|group| group.installed.range(..self.plan.nodes()).count() >= nodes)
     }
 
     fn announced_everywhere(&self) -> bool {
@@ -186,22 +183,6 @@ where
                 _ => false,
             }
         })
-    }
-
-    /// From now on the planned producers (never the owner, who must lead changes) betray.
-    fn betray(&mut self) {
-        let mut roles = BTreeMap::new();
-        let mut candidates: Vec<usize> = (1..self.plan.producers).collect();
-        for treason in self.plan.traitors.clone() {
-            if candidates.is_empty() {
-                break;
-            }
-            let chosen = candidates.swap_remove(self.rng.random_range(0..candidates.len()));
-            self.nodes[chosen].traitor = true;
-            roles.insert(self.nodes[chosen].member.public(), treason);
-            self.counts.add(treason.name());
-        }
-        traitor::cast(roles);
     }
 
     fn heal(&mut self) {

@@ -1,0 +1,163 @@
+//! Much, far ahead and too large: what fills buffers, and what makes others work for nothing.
+
+use std::sync::Arc;
+
+use quorate_consensus::committee::Committee;
+use quorate_consensus::core::{Env, Step, Target};
+use quorate_consensus::honeybadger::message::{
+    AgreementMessage, BroadcastMessage, EpochMessage, Fragment, HoneyBadgerMessage, SlotMessage,
+    Values,
+};
+use quorate_crypto::hash::Digest;
+use quorate_crypto::threshold::{MAX_SHARE, NodeIndex};
+use quorate_ledger::ids::{BlockId, Epoch, TrxId};
+use quorate_ledger::trx::{self, TrxType};
+use quorate_replica::api::Address;
+use quorate_replica::change::ChangeMessage;
+use quorate_replica::limits::MAX_PACKET;
+use quorate_replica::wire::{self, CommitteeMessage, Status};
+use rand::{Rng, RngExt};
+use rand_chacha::ChaCha8Rng;
+
+use super::packets::{Addressed, Vantage};
+use super::purse::Seat;
+use super::{in_slot, noise};
+
+/// Chance that a step of its core carries a flood.
+const POURS: f64 = 0.1;
+/// Messages of the protocol in one flood.
+const MESSAGES: usize = 40;
+/// Questions for blocks at a beat.
+const QUESTIONS: usize = 5;
+/// Statuses in one frame, each of which asks for everything again.
+const STATUSES: usize = 20;
+/// Payloads in one frame that are none.
+const JUNK: usize = 200;
+/// Trxs at a beat.
+const TRXS: usize = 10;
+/// Length of a big payload in bytes.
+const BIG: usize = 256 * 1024;
+
+/// Adds messages of epochs and rounds that are not in progress to what the core says.
+pub(super) fn pour(
+    committee: Committee,
+    now: Epoch,
+    env: &mut Env,
+    mut step: Step<HoneyBadgerMessage>,
+) -> Step<HoneyBadgerMessage> {
+    if !env.rng.random_bool(POURS) {
+        return step;
+    }
+    for _ in 0..MESSAGES {
+        let rng = &mut env.rng;
+        let epoch = match rng.random_range(0..8) {
+            0 => Epoch(u64::MAX),
+            1 => Epoch(now.0.saturating_add(rng.random_range(5..1_000_000))),
+            2 => Epoch(now.0.saturating_sub(rng.random_range(0..10))),
+            _ => Epoch(now.0.saturating_add(rng.random_range(1..5))),
+        };
+        let proposer = NodeIndex(rng.random_range(0..=committee.size() as u16));
+        let message = any_message(rng, epoch, proposer);
+        step.send(Target::All, message);
+    }
+    step
+}
+
+fn any_message(rng: &mut impl Rng, epoch: Epoch, proposer: NodeIndex) -> HoneyBadgerMessage {
+    let round = match rng.random_range(0..4) {
+        0 => u64::MAX,
+        1 => rng.next_u64(),
+        _ => rng.random_range(2..12),
+    };
+    let value = rng.random_bool(0.5);
+    let agreement = |message| in_slot(epoch, proposer, SlotMessage::Agreement(message));
+    let broadcast = |message| in_slot(epoch, proposer, SlotMessage::Broadcast(message));
+    match rng.random_range(0..10) {
+        0 => agreement(AgreementMessage::BVal { round, value }),
+        1 => agreement(AgreementMessage::Aux { round, value }),
+        2 => agreement(AgreementMessage::Conf { round, values: Values::one(value) }),
+        3 => agreement(AgreementMessage::Share { round, share: noise(rng, MAX_SHARE) }),
+        4 => agreement(AgreementMessage::Coin { round, joint: noise(rng, MAX_SHARE) }),
+        5 => agreement(AgreementMessage::Term { value, from: round }),
+        6 => broadcast(BroadcastMessage::Ready(Digest([7; 32]))),
+        7 => {
+            let shard = noise(rng, 4 * 1024).into();
+            let path = vec![Digest([7; 32]); 4];
+            broadcast(BroadcastMessage::Echo(Fragment { root: Digest([7; 32]), shard, path }))
+        }
+        8 => {
+            HoneyBadgerMessage { epoch, body: EpochMessage::Share(proposer, noise(rng, MAX_SHARE)) }
+        }
+        _ => HoneyBadgerMessage { epoch, body: EpochMessage::Again },
+    }
+}
+
+pub(super) fn scheme(from: &Vantage<'_>, rng: &mut ChaCha8Rng) -> Vec<Addressed> {
+    let group = &from.purse.group;
+    let mut packets: Vec<Arc<[u8]>> = (0..QUESTIONS)
+        .map(|_| {
+            let first = if rng.random_bool(0.8) { 1 } else { rng.next_u64() };
+            wire::encode_fetch_blocks(group, BlockId(first), u32::MAX)
+        })
+        .collect();
+    packets.push(wire::encode_fetch_genesis(group));
+    packets.push(junk_trxs(from, rng));
+    if let Some(seat) = from.purse.seat() {
+        packets.push(from.purse.frame(seat, seat.me, &statuses(from)));
+        packets.push(from.purse.frame(seat, seat.me, &junk(rng)));
+        packets.push(change(from, rng, seat));
+        if rng.random_bool(0.05) {
+            packets.push(from.purse.frame(seat, seat.me, &[(1, noise(rng, BIG))]));
+        }
+    }
+    if rng.random_bool(0.01) {
+        packets.push(vec![0; MAX_PACKET + 1].into());
+    }
+    packets.into_iter().map(|packet| (Address::Everybody, packet)).collect()
+}
+
+/// Requests to say everything again, many in one frame.
+fn statuses(from: &Vantage<'_>) -> Vec<(u8, Vec<u8>)> {
+    let (epoch, head, hash) = (from.status.epoch, from.status.head, from.status.head_hash);
+    let status = Status { epoch, head, hash, resend_from: Some(Epoch(0)) };
+    // The ordering protocol's messages are none of its business here.
+    let payload = wire::encode_payload(&CommitteeMessage::<
+        quorate_consensus::honeybadger::HoneyBadgerMessage,
+    >::Status(status));
+    vec![payload; STATUSES]
+}
+
+fn junk(rng: &mut ChaCha8Rng) -> Vec<(u8, Vec<u8>)> {
+    (0..JUNK).map(|_| (rng.random_range(0..5), noise(rng, 40))).collect()
+}
+
+/// Trxs with a good signature and no meaning.
+fn junk_trxs(from: &Vantage<'_>, rng: &mut ChaCha8Rng) -> Arc<[u8]> {
+    let kinds = [TrxType::Post, TrxType::Announce, TrxType::User, TrxType::ChainConfig];
+    let trxs: Vec<Arc<[u8]>> = (0..TRXS)
+        .map(|_| {
+            let mut bytes = [0; 16];
+            rng.fill_bytes(&mut bytes);
+            let id = TrxId(uuid::Builder::from_random_bytes(bytes).into_uuid());
+            let kind = kinds[rng.random_range(0..kinds.len())];
+            let (key, group, data) = (&from.purse.member, from.purse.group, noise(rng, 200));
+            let expires = from.now_ns + trx::EXPIRY_NS;
+            let trx = trx::build(key, group, kind, data, id, from.now_ns, expires);
+            prost::Message::encode_to_vec(&trx).into()
+        })
+        .collect();
+    wire::encode_trxs(&from.purse.group, &trxs)
+}
+
+/// Part of a change of the consensus that nobody asked for.
+fn change(from: &Vantage<'_>, rng: &mut ChaCha8Rng, seat: &Seat) -> Arc<[u8]> {
+    let request = Digest(noise(rng, 32).try_into().expect("32 bytes"));
+    let message = match rng.random_range(0..3) {
+        0 => ChangeMessage::Ask { request },
+        1 => ChangeMessage::Ack { request, ack: noise(rng, 64) },
+        _ => ChangeMessage::Dealing { request, sealed: noise(rng, 256) },
+    };
+    let producers = &seat.view.producers;
+    let to = producers[rng.random_range(0..producers.len())].member;
+    wire::encode_member(&from.purse.group, &from.purse.member, &to, &message)
+}
