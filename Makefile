@@ -56,3 +56,4 @@ sim-long: ## Ten thousand seeds of the simulator.
 	cargo build --release --locked --bin quorate
 	./target/release/quorate sim --protocol poa --nodes 4 --faulty 1 --seeds 5000
 	./target/release/quorate sim --protocol poa --nodes 7 --faulty 2 --seeds 5000
+	cargo test --locked -p quorate-consensus -p quorate-replica --lib -- model::tests --ignored --nocapture

@@ -16,6 +16,9 @@ use crate::evidence::{Evidence, Fault};
 use crate::limits::FUTURE_ROUNDS;
 use crate::trace::Trace;
 
+#[cfg(test)]
+mod model;
+
 type AgreementStep = Step<AgreementMessage, bool>;
 
 /// Marks of a remembered BVAL.
@@ -23,6 +26,7 @@ pub(super) const ESTIMATE: u8 = 1;
 const RELAY: u8 = 2;
 
 /// One member's side of the agreement on one proposer's proposal.
+#[derive(Clone)]
 pub(super) struct Agreement<K> {
     seat: Seat,
     coin: Coin<K>,
@@ -32,6 +36,9 @@ pub(super) struct Agreement<K> {
     /// Votes of the round in progress and the next [`FUTURE_ROUNDS`]: bounded, because a sender has
     /// at most one of each in a round.
     tallies: BTreeMap<u64, Tally>,
+    /// Who said BVAL of each value in the rounds passed. Others may still be in them, and wait for
+    /// this member's relay. As many as the rounds of [`Self::said`].
+    passed: BTreeMap<u64, [BTreeSet<NodeIndex>; 2]>,
     /// First TERM of each member: value, first round it counts for.
     terms: BTreeMap<NodeIndex, (bool, u64)>,
     /// All this member said, in order. Rounds are few: with a common coin the agreement ends with
@@ -55,6 +62,7 @@ impl<K: Threshold> Agreement<K> {
             round: 0,
             begun: false,
             tallies: BTreeMap::new(),
+            passed: BTreeMap::new(),
             terms: BTreeMap::new(),
             said: Vec::new(),
             joints: BTreeMap::new(),
@@ -126,6 +134,9 @@ impl<K: Threshold> Agreement<K> {
             | AgreementMessage::Share { round, .. }
             | AgreementMessage::Coin { round, .. } => {
                 if round < self.round {
+                    if let AgreementMessage::BVal { value, .. } = message {
+                        self.bvals(round)[usize::from(value)].insert(from);
+                    }
                     self.serve(from, round, &message, &mut step);
                 } else if round - self.round <= FUTURE_ROUNDS {
                     let fault = self.tally(round).count(from, message);
@@ -188,6 +199,9 @@ impl<K: Threshold> Agreement<K> {
 
     fn count_term(&mut self, from: NodeIndex, value: bool, first: u64) {
         self.terms.insert(from, (value, first));
+        for (_, bvals) in self.passed.range_mut(first..) {
+            bvals[usize::from(value)].insert(from);
+        }
         for (_, tally) in self.tallies.range_mut(first..) {
             tally.count_term(from, value);
         }
@@ -207,8 +221,41 @@ impl<K: Threshold> Agreement<K> {
         })
     }
 
+    /// The BVAL of a round passed, with those that TERM stands for.
+    fn bvals(&mut self, round: u64) -> &mut [BTreeSet<NodeIndex>; 2] {
+        let terms = &self.terms;
+        self.passed.entry(round).or_insert_with(|| {
+            [false, true].map(|value| {
+                let agreeing = terms.iter().filter(|(_, term)| term.0 == value && term.1 <= round);
+                agreeing.map(|(member, _)| *member).collect()
+            })
+        })
+    }
+
+    /// BA-2 in the rounds passed.
+    fn relay_passed(&mut self, step: &mut AgreementStep) {
+        let (needed, me) = (self.seat.committee.one_correct(), self.seat.me);
+        let unsaid = |(round, bvals): (&u64, &[BTreeSet<NodeIndex>; 2])| {
+            let due = |value: &bool| {
+                let said = &bvals[usize::from(*value)];
+                said.len() >= needed && !said.contains(&me)
+            };
+            let round = *round;
+            [false, true]
+                .into_iter()
+                .filter(due)
+                .map(move |value| (round, value))
+                .collect::<Vec<_>>()
+        };
+        let due: Vec<(u64, bool)> = self.passed.iter().flat_map(unsaid).collect();
+        for (round, value) in due {
+            self.say_bval(round, value, RELAY, step);
+        }
+    }
+
     /// Acts on what has been counted until nothing follows any more.
     fn progress(&mut self, step: &mut AgreementStep) {
+        self.relay_passed(step);
         loop {
             self.check_terms(step);
             if self.halted || !self.begun || !self.advance(step) {
@@ -234,6 +281,7 @@ impl<K: Threshold> Agreement<K> {
         if !self.halted && count >= self.seat.committee.certificate() {
             self.halted = true;
             self.tallies.clear();
+            self.passed.clear();
             self.trace(step, "BA-8", &format!("{count} members have decided: rests"));
         }
     }
@@ -245,7 +293,7 @@ impl<K: Threshold> Agreement<K> {
         // BA-2: relay what f + 1 say.
         let relayed = tally.unsaid_bval(me, committee.one_correct());
         if let Some(value) = relayed {
-            self.say_bval(value, RELAY, step);
+            self.say_bval(round, value, RELAY, step);
             return true;
         }
         // BA-3: accept what 2f + 1 say; the first accepted value goes into AUX.
@@ -308,17 +356,19 @@ impl<K: Threshold> Agreement<K> {
     /// BA-1, BA-7: the estimate is the first BVAL of a round.
     fn begin(&mut self, round: u64, estimate: bool, step: &mut AgreementStep) {
         self.round = round;
-        self.tallies = self.tallies.split_off(&round);
+        let later = self.tallies.split_off(&round);
+        let over = std::mem::replace(&mut self.tallies, later);
+        self.passed.extend(over.into_iter().map(|(round, tally)| (round, tally.bval)));
         let me = self.seat.me;
         // An own TERM counts as the BVAL.
         if self.tally(round).bval[usize::from(estimate)].contains(&me) {
             return;
         }
-        self.say_bval(estimate, ESTIMATE, step);
+        self.say_bval(round, estimate, ESTIMATE, step);
     }
 
-    fn say_bval(&mut self, value: bool, mark: u8, step: &mut AgreementStep) {
-        let (round, line) = (self.round, if mark == ESTIMATE { "BA-1" } else { "BA-2" });
+    fn say_bval(&mut self, round: u64, value: bool, mark: u8, step: &mut AgreementStep) {
+        let line = if mark == ESTIMATE { "BA-1" } else { "BA-2" };
         let kind = if value { Kind::BValTrue } else { Kind::BValFalse };
         step.record(self.seat.note(kind, round, &[mark]));
         self.spread(AgreementMessage::BVal { round, value }, step);
@@ -350,6 +400,9 @@ impl<K: Threshold> Agreement<K> {
         let me = self.seat.me;
         match message {
             AgreementMessage::Term { value, from } => self.count_term(me, value, from),
+            AgreementMessage::BVal { round, value } if round < self.round => {
+                self.bvals(round)[usize::from(value)].insert(me);
+            }
             AgreementMessage::BVal { round, .. }
             | AgreementMessage::Aux { round, .. }
             | AgreementMessage::Conf { round, .. }
@@ -456,8 +509,7 @@ impl<K: Threshold> Agreement<K> {
         self.said.clone_from(&messages);
         for message in messages {
             let old = matches!(message,
-                AgreementMessage::BVal { round, .. }
-                | AgreementMessage::Aux { round, .. }
+                AgreementMessage::Aux { round, .. }
                 | AgreementMessage::Conf { round, .. }
                 | AgreementMessage::Share { round, .. } if round < self.round);
             if let AgreementMessage::Share { round, .. } = message

@@ -61,7 +61,8 @@
 //! Binary agreement on p's proposal (`agreement.rs`), round r, accepted values A (at first empty):
 //! * **BA-1** An input begins round 0 as estimate: BVAL(0, input). A round's first own BVAL is
 //!   always the estimate; votes of later rounds wait until the round begins.
-//! * **BA-2** On `f + 1` BVAL(r, v): BVAL(r, v), if not said yet.
+//! * **BA-2** On `f + 1` BVAL(r, v): BVAL(r, v), if not said yet; also of a round r that is passed:
+//!   with `f` silent traitors, a member still in r needs the relay of every correct one.
 //! * **BA-3** On `2f + 1` BVAL(r, v): v enters A. When A gets its first value v: AUX(r, v).
 //! * **BA-4** On `n - f` AUX of values in A: CONF(r, the set of these values).
 //! * **BA-5** On `n - f` CONF within A, own CONF said: the union V of these sets is *confirmed*.

@@ -30,6 +30,7 @@ pub enum ProofOutcome {
 }
 
 /// One participant's side of one attempt to agree on the proofs of all.
+#[derive(Clone)]
 pub struct ProofAgreement {
     instance: Digest,
     committee: Committee,

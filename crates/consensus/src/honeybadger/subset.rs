@@ -31,6 +31,7 @@ pub(super) type Included = BTreeMap<NodeIndex, Delivery>;
 /// A step of a subset: messages by proposer; the subset, once.
 pub(super) type SubsetStep = Step<(NodeIndex, SlotMessage), Included>;
 
+#[derive(Clone)]
 struct Slot<K> {
     broadcast: Broadcast,
     agreement: Agreement<K>,
@@ -39,6 +40,7 @@ struct Slot<K> {
 }
 
 /// One member's side of one common subset.
+#[derive(Clone)]
 pub(super) struct Subset<K> {
     committee: Committee,
     rest: Rest,

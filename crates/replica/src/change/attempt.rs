@@ -20,6 +20,7 @@ pub(super) struct Said {
 }
 
 /// One attempt.
+#[derive(Clone)]
 pub(super) struct Attempt {
     agreement: ProofAgreement,
     proposed: bool,

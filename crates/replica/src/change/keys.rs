@@ -25,6 +25,7 @@ pub(super) fn dealing_aad(
 }
 
 /// The key generation of one round, seen by one of its players.
+#[derive(Clone)]
 pub(super) struct KeyPart<G> {
     me: usize,
     context: Vec<u8>,

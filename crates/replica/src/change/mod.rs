@@ -135,6 +135,7 @@ struct Turn<'a, 'c> {
 
 /// All consensus changes a member of a group has to do with: the running one (highest nonce) and
 /// earlier ones the ledger has not settled yet.
+#[derive(Clone)]
 pub struct Change<G: KeyGeneration> {
     rounds: BTreeMap<u64, Round<G>>,
     /// Last nonce this owner used.

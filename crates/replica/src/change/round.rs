@@ -51,6 +51,7 @@ pub(super) enum Verdict {
 }
 
 /// One change, seen by one participant.
+#[derive(Clone)]
 pub(super) struct Round<G> {
     pub request: ChangeConsensusReq,
     /// The same, checked.

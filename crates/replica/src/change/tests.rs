@@ -1,6 +1,7 @@
 //! Whole changes among several nodes, in random order; see [`world`].
 
 mod hashed;
+mod model;
 mod world;
 
 use std::collections::BTreeSet;

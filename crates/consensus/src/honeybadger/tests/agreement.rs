@@ -453,3 +453,54 @@ fn repeats_go_to_one() {
     assert!(!released.sends.is_empty());
     assert!(released.sends.iter().all(|(to, _)| *to == Target::One(NodeIndex(1))));
 }
+
+/// A member that has passed a round still relays BVAL in it: with a silent traitor, the last one in
+/// that round needs the relays of all correct members. (Found by the model.)
+#[test]
+fn who_has_passed_a_round_still_relays_in_it() {
+    for restarts in [false, true] {
+        let mut table = Table::new(4, 1, Source::Public);
+        let [a, b, c, traitor] = [0, 1, 2, 3].map(NodeIndex);
+        table.wires.traitors.insert(traitor, Box::new(|_, _, _, _| Vec::new()));
+        table.wires.twice = 0;
+        table.agreements[traitor.get()] = None;
+        for (me, value) in [(a, false), (b, false), (c, true)] {
+            table.input(me, value);
+        }
+        let bval = |value| AgreementMessage::BVal { round: 0, value };
+        let aux = AgreementMessage::Aux { round: 0, value: false };
+        let conf = AgreementMessage::Conf { round: 0, values: Values::one(false) };
+        let script = [
+            (a, c, bval(false)),
+            (b, c, bval(false)),
+            (traitor, b, bval(true)),
+            (c, b, bval(true)),
+            (b, a, bval(false)),
+            (c, a, bval(false)),
+            (c, a, aux.clone()),
+            (traitor, a, aux.clone()),
+            (a, c, aux.clone()),
+            (traitor, c, aux),
+            (c, a, conf.clone()),
+            (traitor, a, conf),
+        ];
+        for (from, to, message) in script {
+            let flight = (from, to, message.clone());
+            match table.wires.flying.iter().position(|flying| *flying == flight) {
+                Some(at) => drop(table.wires.flying.remove(at)),
+                None => assert_eq!(from, traitor, "{from} has not said {message:?}"),
+            }
+            let agreement = table.agreements[to.get()].as_mut().expect("up");
+            let step = agreement.receive(from, message);
+            table.apply(to, step);
+        }
+        let next = AgreementMessage::BVal { round: 1, value: false };
+        assert!(table.wires.flying.contains(&(a, c, next)), "the first has passed round 0");
+        assert!(!table.wires.flying.contains(&(a, c, bval(true))), "before it heard of a 1");
+        if restarts {
+            table.crash(a);
+            table.start(a);
+        }
+        table.run();
+    }
+}

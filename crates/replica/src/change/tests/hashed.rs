@@ -17,6 +17,7 @@ pub struct HashedKeys {
     pub share: Option<Digest>,
 }
 
+#[derive(Clone)]
 pub struct Hashed {
     context: Vec<u8>,
     players: Vec<ViewPublicKey>,

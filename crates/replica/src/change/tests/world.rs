@@ -157,14 +157,14 @@ pub struct Node<G: Scheme> {
     pub key: MemberKey,
     /// What it signs with, if it is a traitor.
     pub false_key: Option<MemberKey>,
-    encrypt: EncryptKey,
+    pub encrypt: EncryptKey,
     env: Env,
     pub disk: Disk,
     pub change: Option<Change<G>>,
     pub online: bool,
     wake: Option<Time>,
     up_at: Option<Time>,
-    state: State,
+    pub state: State,
     last_nonce: u64,
     cursor: usize,
     steps: u64,
@@ -553,23 +553,7 @@ impl<G: Scheme> World<G> {
         let node = &mut self.nodes[index];
         node.cursor += 1;
         node.last_nonce = nonce;
-        let mut writes = WriteSet::new();
-        let id = trx_id.to_string();
-        let value = [vec![id.len() as u8], id.into_bytes(), bundle.encode_to_vec()].concat();
-        writes.put("quorate.proofs", nonce.to_be_bytes().to_vec(), value).expect("small");
-        let req_id = bundle.req.expect("a request").req_id;
-        let value = nonce.to_be_bytes().to_vec();
-        writes.put("quorate.requests", req_id.into_bytes(), value).expect("small");
-        node.state.apply(&writes);
-        if let Some(view) = &view {
-            let block = 0_u64.to_be_bytes();
-            let id = trx_id.to_string();
-            let entry = [&block[..], &nonce.to_be_bytes(), id.as_bytes()].concat();
-            let mut writes = WriteSet::new();
-            let number = view.number.0.to_be_bytes().to_vec();
-            writes.put("quorate.views", number, entry).expect("small");
-            node.state.apply(&writes);
-        }
+        write_result(&mut node.state, trx_id, &bundle, view.as_ref());
         if let (Some(view), Some((view_key, keys))) = (view, taken) {
             let name = format!("view-{}", view.number);
             node.disk.secrets.insert(name, G::encode_keys(&keys));
@@ -635,8 +619,32 @@ impl<G: Scheme> World<G> {
     }
 }
 
+/// Writes a final result into the state, as a node does that executes its block.
+pub fn write_result(
+    state: &mut State,
+    trx_id: TrxId,
+    bundle: &ChangeConsensusResultBundle,
+    view: Option<&View>,
+) {
+    let request = bundle.req.as_ref().expect("a request");
+    let nonce = request.nonce.to_be_bytes();
+    let id = trx_id.to_string();
+    let mut writes = WriteSet::new();
+    let value = [&[id.len() as u8], id.as_bytes(), &bundle.encode_to_vec()].concat();
+    writes.put("quorate.proofs", nonce.to_vec(), value).expect("small");
+    let req_id = request.req_id.clone().into_bytes();
+    writes.put("quorate.requests", req_id, nonce.to_vec()).expect("small");
+    if let Some(view) = view {
+        let block = 0_u64.to_be_bytes();
+        let entry = [&block[..], &nonce, id.as_bytes()].concat();
+        let number = view.number.0.to_be_bytes().to_vec();
+        writes.put("quorate.views", number, entry).expect("small");
+    }
+    state.apply(&writes);
+}
+
 /// The view a successful result makes, as an observer derives it.
-fn new_view<G: Scheme>(
+pub fn new_view<G: Scheme>(
     descriptor: &GroupDescriptor,
     bundle: &ChangeConsensusResultBundle,
     trx_id: TrxId,
