@@ -108,7 +108,7 @@ where
     }
 
     /// Calls `act` with what a traitor has and sees at a place.
-    fn from_vantage<T>(
+    fn at_vantage<T>(
         &mut self,
         place: Place,
         act: impl FnOnce(Treason, &Vantage<'_>, &mut ChaCha8Rng) -> T,
@@ -129,7 +129,7 @@ where
         packet: &Rc<Packet<C::Message>>,
     ) -> Vec<Rc<Packet<C::Message>>> {
         self.overhear(from, packet);
-        let changed = self.from_vantage(from, |treason, vantage, rng| {
+        let changed = self.at_vantage(from, |treason, vantage, rng| {
             packets::rewrite::<C::Message>(treason, vantage, rng, packet.bytes())
         });
         match changed.flatten() {
@@ -167,7 +167,7 @@ where
         }
         for group in 0..self.groups.len() {
             let place = Place { node, group };
-            let sent = self.from_vantage(place, |treason, vantage, rng| {
+            let sent = self.at_vantage(place, |treason, vantage, rng| {
                 packets::scheme::<C::Message>(treason, vantage, rng)
             });
             for (to, packet) in sent.unwrap_or_default() {
