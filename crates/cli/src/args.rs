@@ -424,7 +424,11 @@ pub struct DevArgs {
 
 /// `quorate sim`.
 #[derive(Args, Clone, Debug)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct SimArgs {
+    /// Something else than running seeds.
+    #[command(subcommand)]
+    pub command: Option<SimCommand>,
     /// Protocol.
     #[arg(long, default_value = "poa", value_parser = ["poa"])]
     pub protocol: String,
@@ -452,6 +456,61 @@ pub struct SimArgs {
     /// What to take from each seed, as --shrink prints it.
     #[arg(long, default_value = "", hide_default_value = true)]
     pub reduce: Reduction,
+}
+
+/// `quorate sim` with a command of its own.
+#[derive(Clone, Debug, Subcommand)]
+pub enum SimCommand {
+    /// Predict how committees of given sizes would perform.
+    Plan(PlanArgs),
+}
+
+/// Flags of `sim plan`.
+#[derive(Args, Clone, Debug)]
+pub struct PlanArgs {
+    /// Protocol.
+    #[arg(long, default_value = "poa", value_parser = ["poa"])]
+    pub protocol: String,
+    /// Sizes of committees, 4 to 100.
+    #[arg(long, value_delimiter = ',', default_value = "4,7,16")]
+    pub nodes: Vec<usize>,
+    /// Regions, round-trip times and lines (TOML, as vectors/wan.toml, which is the default).
+    #[arg(long, value_name = "FILE", conflicts_with = "loopback")]
+    pub rtt: Option<PathBuf>,
+    /// All nodes and the clients are processes on this machine, as in `bench load`.
+    #[arg(long)]
+    pub loopback: bool,
+    /// Cores of each node (2 by default), or of this machine with --loopback (all by default).
+    #[arg(long)]
+    pub cores: Option<usize>,
+    /// Payload of a trx in bytes.
+    #[arg(long, default_value_t = 250, value_name = "BYTES")]
+    pub trx: usize,
+    /// Trxs under way at any time: the most that an epoch can find waiting. What a block holds
+    /// (900 KiB) bounds the batch from above and cannot be changed.
+    #[arg(long, value_delimiter = ',', default_value = "2400", value_name = "COUNTS")]
+    pub batch: Vec<usize>,
+    /// Posts per second instead, whatever becomes of them.
+    #[arg(long, value_delimiter = ',', conflicts_with = "batch", value_name = "RATES")]
+    pub rate: Vec<u64>,
+    /// Epoch interval in milliseconds.
+    #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u64).range(1..=60_000))]
+    pub interval: u64,
+    /// Blocks to measure; by default fewer for larger committees.
+    #[arg(long)]
+    pub blocks: Option<usize>,
+    /// Leave out the crash of a node after the measurement.
+    #[arg(long)]
+    pub no_crash: bool,
+    /// Seed of everything that is drawn.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Table of costs (JSON): read if it is there, else measured and kept here.
+    #[arg(long, value_name = "FILE")]
+    pub costs: Option<PathBuf>,
+    /// Where the picture goes.
+    #[arg(long, value_name = "FILE", default_value = "plan.svg")]
+    pub svg: PathBuf,
 }
 
 /// `quorate bench`.

@@ -18,7 +18,7 @@ use crate::api::{
     Answer, CommandError, GroupConfig, GroupStatus, Input, Notice, Output, Query, QueryError,
 };
 use crate::limits::STALL_RETRY_MS;
-use crate::replica::{OpenError, Replica};
+use crate::replica::{Assumed, OpenError, Replica};
 
 /// What one turn gives the world.
 #[derive(Debug, Default)]
@@ -81,7 +81,31 @@ where
         recovered: Recovered,
         journal: J,
     ) -> Result<(Self, Turn), OpenError> {
-        let (replica, step) = Replica::open(env, config, recovered, &journal)?;
+        Self::begin(env, config, recovered, journal, None)
+    }
+
+    /// Opens a group in a view that is only assumed. For predictions; see [`Assumed`].
+    ///
+    /// # Errors
+    /// As [`Driver::open`].
+    pub fn open_in(
+        env: &mut Env,
+        config: GroupConfig,
+        recovered: Recovered,
+        journal: J,
+        assumed: Assumed<<C::Generation as KeyGeneration>::Keys>,
+    ) -> Result<(Self, Turn), OpenError> {
+        Self::begin(env, config, recovered, journal, Some(assumed))
+    }
+
+    fn begin(
+        env: &mut Env,
+        config: GroupConfig,
+        recovered: Recovered,
+        journal: J,
+        assumed: Option<Assumed<<C::Generation as KeyGeneration>::Keys>>,
+    ) -> Result<(Self, Turn), OpenError> {
+        let (replica, step) = Replica::open(env, config, recovered, &journal, assumed)?;
         let durable = replica.status();
         let mut driver = Self { replica, journal, kept: None, durable, stats: Stats::default() };
         let turn = driver.finish(env, step);

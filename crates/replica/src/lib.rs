@@ -31,4 +31,4 @@ mod replica;
 mod testing;
 pub mod wire;
 
-pub use replica::{OpenError, Replica};
+pub use replica::{Assumed, OpenError, Replica};

@@ -25,7 +25,7 @@ use quorate_ledger::mutants::{Mutant, mutated};
 use quorate_ledger::state::State;
 use quorate_ledger::view::View;
 
-pub use recovery::OpenError;
+pub use recovery::{Assumed, OpenError};
 
 use crate::api::{Address, GroupConfig, GroupStatus, Input, Output, PeerRef};
 use crate::block_maker::{Head, Pending, Votes};

@@ -46,6 +46,15 @@ pub struct DiskFaults {
     pub misdirect: f64,
 }
 
+/// What was asked of a disk since it was made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Wear {
+    /// Times somebody waited for a sync; files synced together count once.
+    pub syncs: u64,
+    /// Bytes written.
+    pub bytes: u64,
+}
+
 #[derive(Debug)]
 struct State {
     files: BTreeMap<u64, File>,
@@ -61,6 +70,7 @@ struct State {
     counts: BTreeMap<&'static str, u64>,
     /// Writes that went astray: where to, and on top of which file.
     strays: Vec<(String, String)>,
+    wear: Wear,
 }
 
 /// A handle on a directory of a simulated disk; the world keeps one of the whole disk to crash it.
@@ -224,6 +234,7 @@ impl FaultyDisk {
             used: 0,
             counts: BTreeMap::new(),
             strays: Vec::new(),
+            wear: Wear::default(),
         };
         Self { disk: Arc::new(Mutex::new(state)), root: String::new() }
     }
@@ -289,6 +300,12 @@ impl FaultyDisk {
     #[must_use]
     pub fn counts(&self) -> BTreeMap<&'static str, u64> {
         self.state().counts.clone()
+    }
+
+    /// What was asked of it so far.
+    #[must_use]
+    pub fn wear(&self) -> Wear {
+        self.state().wear
     }
 
     /// The power goes: every unsynced write is kept, dropped or torn on its own; names keep a
@@ -373,6 +390,7 @@ impl FaultyDisk {
             used: state.used,
             counts: BTreeMap::new(),
             strays: Vec::new(),
+            wear: Wear::default(),
         };
         Self { disk: Arc::new(Mutex::new(copy)), root: self.root.clone() }
     }
@@ -418,6 +436,7 @@ impl Disk for FaultyDisk {
             state.name_ops.push(NameOp::Create(path.clone(), id));
         }
         state.used += growth;
+        state.wear.bytes += bytes.len() as u64;
         let astray = state.faults.misdirect;
         if astray > 0.0 && state.rng.random_bool(astray) {
             return state.stray(path, offset, bytes);
@@ -460,6 +479,7 @@ impl Disk for FaultyDisk {
         let path = &self.at(path);
         let mut state = self.state();
         state.may_write(path)?;
+        state.wear.syncs += 1;
         let file = state.file_mut(path)?;
         for pending in std::mem::take(&mut file.pending) {
             match pending {
@@ -470,11 +490,19 @@ impl Disk for FaultyDisk {
         Ok(())
     }
 
+    fn sync_all(&mut self, paths: &[String]) -> Result<()> {
+        let syncs = self.state().wear.syncs;
+        let result = paths.iter().try_for_each(|path| self.sync(path));
+        self.state().wear.syncs = syncs + u64::from(!paths.is_empty());
+        result
+    }
+
     fn sync_dir(&mut self, dir: &str) -> Result<()> {
         let dir = &self.dir_at(dir);
         let mut guard = self.state();
         let state = &mut *guard;
         state.may_write(dir)?;
+        state.wear.syncs += 1;
         let mut kept = Vec::new();
         for op in std::mem::take(&mut state.name_ops) {
             if touches(&op, dir) {

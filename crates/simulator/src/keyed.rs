@@ -5,6 +5,7 @@
 //! real scheme honest (thresholds, wrong shares, targets, purposes), not its secrecy: the joint
 //! secret is a hash of the players' logs. A fixed part of all seeds runs the real scheme.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use quorate_crypto::cipher::{self, SymmetricKey};
@@ -17,6 +18,44 @@ use quorate_crypto::view::{ViewKey, ViewPublicKey, ViewSignature};
 use rand_core::CryptoRng;
 
 const LOG_DOMAIN: &str = "quorate.simulated-log.v1";
+
+/// How often each operation was used: what the real ones would cost is charged elsewhere.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Work {
+    /// Shares made.
+    pub shares: u64,
+    /// Times shares were put together.
+    pub combined: u64,
+    /// Joint signatures verified.
+    pub verified: u64,
+    /// Texts sealed.
+    pub sealed: u64,
+    /// Their bytes.
+    pub sealed_bytes: u64,
+    /// Texts opened.
+    pub opened: u64,
+    /// Their bytes.
+    pub opened_bytes: u64,
+}
+
+thread_local! {
+    static WORK: Cell<Work> = const { Cell::new(Work {
+        shares: 0, combined: 0, verified: 0, sealed: 0, sealed_bytes: 0, opened: 0, opened_bytes: 0,
+    }) };
+}
+
+fn work(count: impl FnOnce(&mut Work)) {
+    WORK.with(|cell| {
+        let mut work = cell.get();
+        count(&mut work);
+        cell.set(work);
+    });
+}
+
+/// What this thread used since it was last asked.
+pub fn take_work() -> Work {
+    WORK.with(Cell::take)
+}
 
 /// Keys of one member (or an observer) of one view.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,6 +100,7 @@ fn aad(target: &[u8], header: &[u8]) -> Digest {
 
 impl Threshold for KeyedKeys {
     fn sign_share(&self, purpose: Purpose, target: &[u8]) -> Option<Share> {
+        work(|work| work.shares += 1);
         self.me.map(|me| self.share_of(me, purpose, target))
     }
 
@@ -74,6 +114,7 @@ impl Threshold for KeyedKeys {
         if shares.len() < need {
             return Err(CombineError::TooFew { have: shares.len(), need });
         }
+        work(|work| work.combined += 1);
         let bad: Vec<NodeIndex> = shares
             .iter()
             .filter(|(member, share)| **share != self.share_of(**member, purpose, target))
@@ -86,6 +127,7 @@ impl Threshold for KeyedKeys {
     }
 
     fn verify(&self, purpose: Purpose, target: &[u8], joint: &Joint) -> bool {
+        work(|work| work.verified += 1);
         joint.as_slice() == self.joint(purpose, target).as_bytes()
     }
 
@@ -96,6 +138,10 @@ impl Threshold for KeyedKeys {
         header: &[u8],
         plaintext: &[u8],
     ) -> Vec<u8> {
+        work(|work| {
+            work.sealed += 1;
+            work.sealed_bytes += plaintext.len() as u64;
+        });
         let key = SymmetricKey(*self.joint(Purpose::Decryption, target).as_bytes());
         cipher::seal(&key, rng, aad(target, header).as_bytes(), plaintext)
     }
@@ -107,6 +153,10 @@ impl Threshold for KeyedKeys {
         sealed: &[u8],
         joint: &Joint,
     ) -> Result<Vec<u8>, OpenError> {
+        work(|work| {
+            work.opened += 1;
+            work.opened_bytes += sealed.len() as u64;
+        });
         let key: [u8; 32] = joint.as_slice().try_into().map_err(|_| OpenError)?;
         cipher::open(&SymmetricKey(key), aad(target, header).as_bytes(), sealed)
             .map_err(|_| OpenError)

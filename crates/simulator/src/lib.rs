@@ -11,6 +11,7 @@
 //! | [`keyed`] | threshold cryptography by keyed hashes, for speed |
 //! | [`shrink`] | makes a failing seed small |
 //! | [`store`] | the real store on the simulated disk |
+//! | [`whatif`] | how a committee would perform that nobody has set up |
 //!
 //! One seed, one command reproduces any failure; the same seed twice gives the same digest.
 pub mod conduct;
@@ -21,6 +22,7 @@ pub mod properties;
 pub mod shrink;
 pub mod store;
 pub mod traitor;
+pub mod whatif;
 pub mod world;
 
 use std::panic::AssertUnwindSafe;

@@ -132,7 +132,7 @@ impl Contents {
 }
 
 /// Ids of the trxs in a block, for the store's index.
-fn trx_ids(block: &[u8]) -> Vec<[u8; 16]> {
+pub(crate) fn trx_ids(block: &[u8]) -> Vec<[u8; 16]> {
     let Ok(block) = Block::from_bytes(block) else { return Vec::new() };
     block.trxs.iter().filter_map(|trx| trx.id()).map(|id| *id.0.as_bytes()).collect()
 }

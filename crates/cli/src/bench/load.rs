@@ -6,6 +6,7 @@
 //! are for the whole.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -99,6 +100,45 @@ pub async fn run(args: &LoadArgs) -> Result<Report> {
     Ok(Report::new(serde_json::to_value(&figures).expect("figures are JSON"), figures.human()))
 }
 
+/// Processor time of a post, at the client and at a node that orders alone.
+pub struct PerPost {
+    /// At the client, with its share of watching for blocks, nanoseconds.
+    pub client_ns: u64,
+    /// At the node, nanoseconds.
+    pub server_ns: u64,
+}
+
+/// Measures what a post costs a client and a node that orders alone.
+///
+/// # Errors
+/// As [`run`].
+pub async fn per_post(binary: &Path, trx_bytes: usize) -> Result<PerPost> {
+    let args = LoadArgs {
+        nodes: 1,
+        seconds: 3,
+        size: trx_bytes,
+        rate: None,
+        clients: 1200,
+        members: 64,
+        interval: 500,
+        write: None,
+    };
+    let mut cluster = Cluster::new(binary, None)?;
+    cluster.set_log("warn");
+    let group = form(&mut cluster, &args).await?;
+    let signed = sign(&group, &args)?;
+    let node = cluster.node("p1").pid();
+    let pids: Vec<u32> = node.into_iter().chain([std::process::id()]).collect();
+    let cpu = |pids: &[u32]| pids.iter().map(|pid| cpu_seconds(*pid)).collect::<Result<Vec<_>>>();
+    let before = cpu(&pids)?;
+    let run = load(&group, signed, &args).await?;
+    let after = cpu(&pids)?;
+    cluster.stop().await?;
+    let posts = run.all.max(1) as f64;
+    let each = |place: usize| ((after[place] - before[place]) * 1e9 / posts) as u64;
+    Ok(PerPost { server_ns: each(0), client_ns: each(1) })
+}
+
 /// Producers in one group, all of them its committee.
 async fn form(cluster: &mut Cluster, args: &LoadArgs) -> Result<Group> {
     let producers = usize::from(args.nodes);
@@ -152,6 +192,8 @@ async fn usage<T>(pids: &[u32], what: impl Future<Output = T>) -> Result<(T, Vec
 #[derive(Debug, Default)]
 struct Run {
     seconds: f64,
+    /// Posts seen in a block, also before the measurement began.
+    all: u64,
     committed: u64,
     blocks: u64,
     refused: u64,
@@ -326,6 +368,7 @@ impl Run {
         if args.rate.is_none() {
             permits.add_permits(1);
         }
+        self.all += 1;
         if seen < measure_from {
             return;
         }

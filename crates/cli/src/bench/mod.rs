@@ -2,12 +2,13 @@
 
 mod document;
 mod load;
-mod process_usage;
+pub(crate) mod process_usage;
 pub mod signed;
 
 use crate::args::BenchCommand;
 use crate::error::Result;
 use crate::output::Report;
+pub(crate) use load::{PerPost, per_post};
 
 /// Runs a benchmark.
 ///

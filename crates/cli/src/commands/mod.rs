@@ -7,12 +7,13 @@ mod doctor;
 mod group;
 mod keys;
 mod node;
+mod plan;
 pub mod seed;
 mod trx;
 pub mod verify;
 
 use crate::api::Api;
-use crate::args::{AnnounceArgs, AnnounceAs, Cli, Command};
+use crate::args::{AnnounceArgs, AnnounceAs, Cli, Command, SimCommand};
 use crate::error::Result;
 use crate::output::{Report, show};
 use crate::{bench, cluster, dev, sim};
@@ -37,7 +38,10 @@ pub async fn run(cli: Cli) -> Result<Option<Report>> {
         Command::Verify(command) => verify::run(command)?,
         Command::Doctor(args) => doctor::run(&args)?,
         Command::Dev(args) => return dev::run(&args, global.output).await,
-        Command::Sim(args) => sim::run(&args)?,
+        Command::Sim(args) => match &args.command {
+            Some(SimCommand::Plan(plan)) => plan::run(plan).await?,
+            None => sim::run(&args)?,
+        },
         Command::Bench(command) => bench::run(command).await?,
         Command::Completions(args) => {
             completions(args.shell);

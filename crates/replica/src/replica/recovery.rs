@@ -50,6 +50,16 @@ pub enum OpenError {
     NotOwner,
 }
 
+/// A view that a group is opened in although nobody decided it: for predictions, which ask how a
+/// committee orders, not how it comes about. No node does this.
+#[derive(Clone, Debug)]
+pub struct Assumed<K> {
+    /// The view that follows the genesis view. Its parent is set to the genesis block.
+    pub view: View,
+    /// This member's keys in it, if it is a producer.
+    pub keys: Option<(ViewKey, K)>,
+}
+
 fn damaged(what: impl Into<String>) -> OpenError {
     OpenError::Damaged(what.into())
 }
@@ -146,8 +156,8 @@ where
         true
     }
 
-    /// Opens a group. The step returned says again what was said before, and must be persisted like
-    /// every other.
+    /// Opens a group, in the view that its ledger says or in one that is assumed. The step returned
+    /// says again what was said before, and must be persisted like every other.
     ///
     /// # Errors
     /// [`OpenError`].
@@ -156,6 +166,7 @@ where
         config: GroupConfig,
         recovered: Recovered,
         journal: &J,
+        assumed: Option<Assumed<Keys<C>>>,
     ) -> Result<(Self, Out), OpenError> {
         let mut out = Step::new();
         let Recovered { snapshot, last_block, last_certificate, notes, secrets, amnesia } =
@@ -184,7 +195,13 @@ where
         };
         let documents = Self::begin(&this.config, documents)
             .map_err(|error| OpenError::Documents(error.to_string()))?;
-        let chain = this.replay_chain(journal, documents, snapshot, last_certificate)?;
+        let mut chain = this.replay_chain(journal, documents, snapshot, last_certificate)?;
+        if let Some(Assumed { view, keys }) = assumed {
+            let parent = (BlockId(0), this.config.descriptor.genesis.hash());
+            let secret = keys.map(|keys| (view_secret(view.number), Self::encode_secret(&keys)));
+            chain.views.push(Arc::new(View { parent, ..view }));
+            sorted.secrets.extend(secret);
+        }
         this.chain = Some(chain);
         this.recover_pending(journal, last_block, last_certificate)?;
         if let Some(keys) = created {

@@ -1,0 +1,314 @@
+//! What costs on this machine: what the simulator measures with our clock, and what needs an
+//! operating system: threads, disk, the real network stack, the real API.
+
+use std::path::Path;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use quorate_crypto::member::MemberKey;
+use quorate_ledger::ids::GroupId;
+use quorate_node::p2p::{Delivery, Network, Settings, Verdict};
+use quorate_simulator::whatif::costs::Costs;
+use quorate_simulator::whatif::operations;
+use quorate_storage::disk::{Disk as _, RealDisk};
+use tokio::sync::oneshot;
+
+use crate::bench::process_usage::cpu_seconds;
+use crate::bench::{PerPost, per_post};
+use crate::cluster::Workdir;
+use crate::error::{CliError, Result};
+use crate::output::spinner;
+
+/// Syncs measured.
+const SYNCS: u64 = 60;
+/// Bytes of each.
+const SYNC_BYTES: usize = 4096;
+/// Disks of nodes in use at a time in the busy measurement, as in the table.
+const BUSY: usize = 4;
+/// Times a thread wakes another.
+const WAKES: u64 = 20_000;
+/// Packets that are on their way together: about as many as a small committee says at once.
+const BURST: usize = 4;
+/// Bursts of small and of large packets.
+const BURSTS: [usize; 2] = [1_000, 100];
+/// Their sizes.
+const SIZES: [usize; 2] = [1_000, 64 * 1024];
+/// A packet that takes longer is lost.
+const LOST: Duration = Duration::from_secs(20);
+
+/// Measures the whole table. Takes about half a minute.
+///
+/// # Errors
+/// If the disk, the network or a node of our own does not work.
+pub async fn measure(trx_bytes: usize) -> Result<Costs> {
+    let bar = spinner("measuring this machine");
+    let mut clock = thread_clock();
+    let say = |what: &str| bar.set_message(format!("measuring {what}"));
+    let mut costs = operations::measure(trx_bytes, &operations::SIZES, &mut clock, say);
+    say("threads");
+    costs.thread_wake = wake()?;
+    let binary = std::env::current_exe()
+        .map_err(|e| CliError::failed(format!("cannot find my own program: {e}")))?;
+    say("the disk");
+    let dir = Workdir::temporary(&binary)?;
+    disk(&mut costs, dir.path())?;
+    say("the network stack");
+    network(&mut costs)?;
+    say("the API of a node of our own");
+    let PerPost { client_ns, server_ns } = per_post(&binary, trx_bytes).await?;
+    costs.client_post = client_ns;
+    // What its group's thread does is in the table already.
+    costs.api_post = server_ns.saturating_sub(costs.trx_admit + costs.trx_order);
+    bar.finish_and_clear();
+    Ok(costs)
+}
+
+/// A clock of the processor time of the calling thread; of time, where the system does not tell.
+fn thread_clock() -> Box<dyn FnMut() -> u64> {
+    let used = || -> Option<u64> {
+        let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+        text.split_whitespace().next()?.parse().ok()
+    };
+    if used().is_some() {
+        let mut last = 0;
+        return Box::new(move || {
+            last = used().unwrap_or(last).max(last);
+            last
+        });
+    }
+    let from = Instant::now();
+    Box::new(move || u64::try_from(from.elapsed().as_nanos()).unwrap_or(u64::MAX))
+}
+
+/// Nanoseconds of processor time that this process has used.
+fn cpu_ns() -> Result<u64> {
+    Ok((cpu_seconds(std::process::id())? * 1e9) as u64)
+}
+
+/// Two threads wake each other in turn: processor time of one waking.
+fn wake() -> Result<u64> {
+    let (there, at_there) = channel::<()>();
+    let (back, at_back) = channel::<()>();
+    let from = cpu_ns()?;
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            while at_there.recv().is_ok() {
+                if back.send(()).is_err() {
+                    return;
+                }
+            }
+        });
+        for _ in 0..WAKES {
+            // The other thread lives until `there` is dropped.
+            if there.send(()).is_err() || at_back.recv().is_err() {
+                return;
+            }
+        }
+        drop(there);
+    });
+    Ok((cpu_ns()? - from) / (2 * WAKES))
+}
+
+fn disk(costs: &mut Costs, dir: &Path) -> Result<()> {
+    let failed = |error: &dyn std::fmt::Display| CliError::failed(format!("the disk: {error}"));
+    let run = |name: String| -> std::result::Result<Vec<u64>, quorate_storage::disk::DiskError> {
+        let mut disk = RealDisk::open(dir.join(&name))?;
+        disk.write("file", 0, &vec![0; SYNC_BYTES * SYNCS as usize])?;
+        disk.sync("file")?;
+        let mut took = Vec::new();
+        for n in 0..SYNCS {
+            disk.write("file", n * SYNC_BYTES as u64, &[7; SYNC_BYTES])?;
+            let from = Instant::now();
+            disk.sync("file")?;
+            took.push(u64::try_from(from.elapsed().as_nanos()).unwrap_or(u64::MAX));
+        }
+        Ok(took)
+    };
+    // The median: another program's burst of writes is not this disk's usual pace.
+    let median = |mut took: Vec<u64>| {
+        took.sort_unstable();
+        took.get(took.len() / 2).copied().unwrap_or(0)
+    };
+    costs.disk_sync = median(run("alone".to_owned()).map_err(|e| failed(&e))?);
+    let from = cpu_ns()?;
+    let all = std::thread::scope(|scope| {
+        let threads: Vec<_> =
+            (0..BUSY).map(|n| scope.spawn(move || run(format!("busy-{n}")))).collect();
+        let ended = threads.into_iter().map(|thread| thread.join().expect("a sync doesn't panic"));
+        ended.collect::<std::result::Result<Vec<_>, _>>()
+    });
+    let all = all.map_err(|e| failed(&e))?.concat();
+    costs.disk_sync_cpu = (cpu_ns()? - from) / all.len() as u64;
+    costs.disk_sync_busy = median(all).max(costs.disk_sync);
+    Ok(())
+}
+
+/// A network of the node on a thread of its own, as in a process of its own.
+struct Peer {
+    network: Network,
+    key: MemberKey,
+    got: Receiver<Got>,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+enum Got {
+    Packet,
+    Connected,
+}
+
+impl Peer {
+    fn start(group: GroupId, first: Option<&Self>) -> Result<Self> {
+        let key = MemberKey::generate(&mut rand::rng());
+        let settings = Settings {
+            name: "costs".to_owned(),
+            listen: vec!["/ip4/127.0.0.1/tcp/0".parse().expect("an address")],
+            external: Vec::new(),
+            bootstrap: first.map(|peer| peer.network.listen_addresses()).unwrap_or_default(),
+            max_peers: 50,
+            mdns: false,
+        };
+        let (sender, got) = channel();
+        let (started, wait) = channel();
+        let (stop, stopped) = oneshot::channel();
+        let member = key.clone();
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .expect("an event queue can be made");
+            runtime.block_on(async move {
+                let begun = begin(settings, group, member, sender).await;
+                let network = begun.as_ref().ok().cloned();
+                let _ = started.send(begun);
+                let _ = stopped.await;
+                if let Some(network) = network {
+                    network.stop().await;
+                }
+            });
+        });
+        let network = wait
+            .recv()
+            .map_err(|_| CliError::failed("a network of our own did not start"))?
+            .map_err(|error| CliError::failed(error.to_string()))?;
+        Ok(Self { network, key, got, stop: Some(stop), thread: Some(thread) })
+    }
+
+    fn connected(&self, peers: usize) -> Result<()> {
+        let deadline = Instant::now() + LOST;
+        let mut count = 0;
+        while count < peers {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.got.recv_timeout(left) {
+                Ok(Got::Connected) => count += 1,
+                Ok(Got::Packet) => {}
+                Err(_) => return Err(CliError::failed("networks of our own did not connect")),
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for so many packets; whether they came.
+    fn packets(&self, count: usize, patience: Duration) -> bool {
+        let mut missing = count;
+        while missing > 0 {
+            match self.got.recv_timeout(patience) {
+                Ok(Got::Packet) => missing -= 1,
+                Ok(Got::Connected) => {}
+                Err(_) => return false,
+            }
+        }
+        true
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+async fn begin(
+    settings: Settings,
+    group: GroupId,
+    member: MemberKey,
+    sender: Sender<Got>,
+) -> std::result::Result<Network, quorate_node::p2p::NetworkError> {
+    let network = Network::start(settings, &member).await?;
+    let judge = network.clone();
+    let sink = move |delivery| match delivery {
+        Delivery::Packet(incoming) => {
+            let (_, source) = quorate_node::p2p::Incoming::into_parts(incoming);
+            judge.judge(source, Verdict::Good);
+            let _ = sender.send(Got::Packet);
+        }
+        Delivery::Connected(_) => drop(sender.send(Got::Connected)),
+    };
+    network.join(group, member, std::sync::Arc::new(sink)).await?;
+    Ok(network)
+}
+
+/// Packets from one process's network to another's, and gossip among four.
+fn network(costs: &mut Costs) -> Result<()> {
+    let group = GroupId(uuid::Uuid::new_v4());
+    let first = Peer::start(group, None)?;
+    let mut peers = vec![first];
+    for _ in 1..BUSY {
+        peers.push(Peer::start(group, peers.first())?);
+    }
+    for peer in &peers {
+        peer.connected(peers.len() - 1)?;
+    }
+    let to = peers[1].key.public();
+    let stream = |packet: Vec<u8>| peers[0].network.send_to_member(group, &to, packet.into());
+    let gossip = |packet: Vec<u8>| peers[0].network.gossip(group, packet.into());
+    let (each, kib) = transfer(&stream, &peers[1..2])?;
+    (costs.packet, costs.packet_kib) = (each, kib);
+    let (each, kib) = transfer(&gossip, &peers[1..])?;
+    (costs.gossip, costs.gossip_kib) = (each, kib);
+    Ok(())
+}
+
+/// What a packet costs at each of the receivers, both ends together, and a KiB of it.
+fn transfer(send: &dyn Fn(Vec<u8>), receivers: &[Peer]) -> Result<(u64, u64)> {
+    // Routes and meshes are found first.
+    let deadline = Instant::now() + LOST;
+    loop {
+        send(content(SIZES[0]));
+        if receivers.iter().all(|peer| peer.packets(1, Duration::from_millis(500))) {
+            break;
+        }
+        if Instant::now() > deadline {
+            return Err(CliError::failed("no packet arrives over the loopback network"));
+        }
+    }
+    for peer in receivers {
+        // What came late of the search for routes.
+        while peer.packets(1, Duration::from_millis(200)) {}
+    }
+    let mut costs = [0; 2];
+    for ((size, bursts), cost) in SIZES.into_iter().zip(BURSTS).zip(&mut costs) {
+        let from = cpu_ns()?;
+        for _ in 0..bursts {
+            (0..BURST).for_each(|_| send(content(size)));
+            if !receivers.iter().all(|peer| peer.packets(BURST, LOST)) {
+                return Err(CliError::failed("a packet was lost on the loopback network"));
+            }
+        }
+        *cost = (cpu_ns()? - from) / (bursts * BURST * receivers.len()) as u64;
+    }
+    let per_kib = costs[1].saturating_sub(costs[0]) * 1024 / (SIZES[1] - SIZES[0]) as u64;
+    let small = per_kib * SIZES[0] as u64 / 1024;
+    Ok((costs[0].saturating_sub(small), per_kib))
+}
+
+/// Bytes that were not sent before: gossip passes each message on once.
+fn content(size: usize) -> Vec<u8> {
+    let mut bytes = vec![7; size];
+    bytes[..16].copy_from_slice(uuid::Uuid::new_v4().as_bytes());
+    bytes
+}

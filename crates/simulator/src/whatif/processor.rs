@@ -1,0 +1,190 @@
+//! Cores that threads take turns on: a machine's, or one machine's that all nodes share.
+//!
+//! A *pool* is a number of threads that work off one queue. A thread that has a job waits for a
+//! core, first come first served, and keeps it for a quantum at most, as with an operating system
+//! that is fair. Times are in nanoseconds.
+
+use std::collections::VecDeque;
+
+/// How long a thread keeps a core that others wait for: 3 ms, about what Linux gives it.
+const QUANTUM_NS: u64 = 3_000_000;
+
+struct Pool<J> {
+    queue: VecDeque<J>,
+    /// Threads.
+    width: usize,
+    /// Threads that have a job.
+    active: usize,
+}
+
+/// A job that waits for a core: its pool, and what is left of it once that is known.
+struct Ready<J> {
+    pool: usize,
+    job: J,
+    left: Option<u64>,
+}
+
+/// A job that has a core now.
+pub(crate) struct Slice<J> {
+    /// Its pool.
+    pub pool: usize,
+    /// It.
+    pub job: J,
+    /// What is left of it behind this slice; `None` until it is known what it costs.
+    pub left: Option<u64>,
+}
+
+/// Some cores and the threads they run.
+pub(crate) struct Processor<J> {
+    cores: usize,
+    idle: usize,
+    pools: Vec<Pool<J>>,
+    ready: VecDeque<Ready<J>>,
+    /// Core time used so far.
+    used: u64,
+    /// Core time used that is less than a microsecond of the world's clock.
+    rest: u64,
+}
+
+impl<J> Processor<J> {
+    /// `cores` cores, and a pool for each width.
+    pub fn new(cores: usize, widths: impl IntoIterator<Item = usize>) -> Self {
+        let pool = |width| Pool { queue: VecDeque::new(), width, active: 0 };
+        Self {
+            cores,
+            idle: cores,
+            pools: widths.into_iter().map(pool).collect(),
+            ready: VecDeque::new(),
+            used: 0,
+            rest: 0,
+        }
+    }
+
+    /// Cores.
+    pub const fn cores(&self) -> usize {
+        self.cores
+    }
+
+    /// Core time used so far.
+    pub const fn used(&self) -> u64 {
+        self.used
+    }
+
+    /// Gives a pool a job.
+    pub fn push(&mut self, pool: usize, job: J) {
+        self.pools[pool].queue.push_back(job);
+        self.admit(pool);
+    }
+
+    fn admit(&mut self, at: usize) {
+        let pool = &mut self.pools[at];
+        while pool.active < pool.width
+            && let Some(job) = pool.queue.pop_front()
+        {
+            pool.active += 1;
+            self.ready.push_back(Ready { pool: at, job, left: None });
+        }
+    }
+
+    /// The next job that gets a core, if one is idle. [`Processor::slice`] says for how long.
+    pub fn take(&mut self) -> Option<Slice<J>> {
+        if self.idle == 0 {
+            return None;
+        }
+        let Ready { pool, job, left } = self.ready.pop_front()?;
+        self.idle -= 1;
+        Some(Slice { pool, job, left })
+    }
+
+    /// How long a job that costs `left` keeps its core, in microseconds, and what is left then.
+    pub fn slice(&mut self, left: u64) -> (u64, u64) {
+        let slice = left.min(QUANTUM_NS);
+        self.used += slice;
+        let exact = slice + self.rest;
+        self.rest = exact % 1_000;
+        (exact / 1_000, left - slice)
+    }
+
+    /// A slice is over: the core is idle again, and the job, if something is left of it, waits.
+    pub fn put(&mut self, pool: usize, job: J, left: u64) -> Option<J> {
+        self.idle += 1;
+        if left == 0 {
+            return Some(job);
+        }
+        self.ready.push_back(Ready { pool, job, left: Some(left) });
+        None
+    }
+
+    /// A thread is done with its job and takes the next.
+    pub fn finish(&mut self, pool: usize) {
+        self.pools[pool].active -= 1;
+        self.admit(pool);
+    }
+
+    /// Forgets what a pool has not begun.
+    pub fn clear(&mut self, at: usize) {
+        let before = self.ready.len();
+        self.pools[at].queue.clear();
+        self.ready.retain(|ready| ready.pool != at || ready.left.is_some());
+        self.pools[at].active -= before - self.ready.len();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Processor;
+
+    /// Works everything off; each job's end in microseconds, in order.
+    fn ends(mut processor: Processor<(char, u64)>) -> Vec<(char, u64)> {
+        let (mut now, mut running, mut done) = (0, Vec::new(), Vec::new());
+        loop {
+            while let Some(slice) = processor.take() {
+                let (us, left) = processor.slice(slice.left.unwrap_or(slice.job.1));
+                running.push((now + us, slice.pool, slice.job, left));
+            }
+            running.sort_by_key(|(end, ..)| std::cmp::Reverse(*end));
+            let Some((end, pool, job, left)) = running.pop() else { return done };
+            now = end;
+            if let Some(job) = processor.put(pool, job, left) {
+                done.push((job.0, now));
+                processor.finish(pool);
+            }
+        }
+    }
+
+    #[test]
+    fn threads_of_a_pool_work_side_by_side_as_far_as_cores_reach() {
+        let mut two = Processor::new(2, [1, 2]);
+        two.push(0, ('a', 1_000_000));
+        two.push(0, ('b', 1_000_000));
+        two.push(1, ('c', 1_000_000));
+        two.push(1, ('d', 1_000_000));
+        assert_eq!(ends(two), [('c', 1_000), ('a', 1_000), ('b', 2_000), ('d', 2_000)]);
+    }
+
+    #[test]
+    fn a_long_job_lets_others_in_between() {
+        let mut one = Processor::new(1, [1, 1]);
+        one.push(0, ('l', 10_000_000));
+        one.push(1, ('s', 1_000_000));
+        assert_eq!(ends(one), [('s', 4_000), ('l', 11_000)]);
+    }
+
+    #[test]
+    fn what_is_below_a_microsecond_is_not_lost() {
+        let mut one = Processor::new(1, [1]);
+        (0..1_000).for_each(|_| one.push(0, ('x', 300)));
+        assert_eq!(ends(one).last(), Some(&('x', 300)));
+    }
+
+    #[test]
+    fn what_a_cleared_pool_has_not_begun_is_forgotten() {
+        let mut one = Processor::new(1, [1, 1]);
+        one.push(0, ('a', 1_000));
+        one.push(0, ('b', 1_000));
+        one.push(1, ('c', 1_000));
+        one.clear(0);
+        one.push(0, ('d', 1_000));
+        assert_eq!(ends(one), [('c', 1), ('d', 2)]);
+    }
+}
