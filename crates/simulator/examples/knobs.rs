@@ -2,6 +2,8 @@
 //!
 //! `cargo run --release -p quorate-simulator --example knobs -- NODES FAULTY FIRST SEEDS [KNOB...]`
 
+#![expect(clippy::print_stdout, reason = "a program that prints a table")]
+
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 

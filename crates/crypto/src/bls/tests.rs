@@ -222,7 +222,11 @@ fn a_quorum_survives_f_wrong_shares() {
     }
     let bad = [0, 3, 4, 9, 10, 11, 20, 21, 22, 30].map(node).to_vec();
     let error = CombineError::BadShares(bad.clone());
-    assert_eq!(keys[5].combine(purpose, target, &given), Err(error), "named, though enough are good");
+    assert_eq!(
+        keys[5].combine(purpose, target, &given),
+        Err(error),
+        "named, though enough are good"
+    );
     let mut rest = given.clone();
     rest.retain(|member, _| !bad.contains(member));
     assert_eq!(keys[5].combine(purpose, target, &rest), Ok(right));
