@@ -11,6 +11,7 @@
 //! | [`keyed`] | threshold cryptography by keyed hashes, for speed |
 //! | [`shrink`] | makes a failing seed small |
 //! | [`store`] | the real store on the simulated disk |
+//! | [`scenario`] | scenarios of signed Raft: text, run step by step in memory |
 //!
 //! One seed, one command reproduces any failure; the same seed twice gives the same digest.
 pub mod conduct;
@@ -18,6 +19,7 @@ pub mod disk;
 pub mod faults;
 pub mod keyed;
 pub mod properties;
+pub mod scenario;
 pub mod shrink;
 pub mod store;
 pub mod traitor;

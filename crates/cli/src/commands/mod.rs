@@ -7,6 +7,7 @@ mod doctor;
 mod group;
 mod keys;
 mod node;
+mod scenario;
 pub mod seed;
 mod trx;
 pub mod verify;
@@ -38,6 +39,7 @@ pub async fn run(cli: Cli) -> Result<Option<Report>> {
         Command::Doctor(args) => doctor::run(&args)?,
         Command::Dev(args) => return dev::run(&args, global.output).await,
         Command::Sim(args) => sim::run(&args)?,
+        Command::Scenario(args) => scenario::run(&args)?,
         Command::Bench(command) => bench::run(command).await?,
         Command::Completions(args) => {
             completions(args.shell);
