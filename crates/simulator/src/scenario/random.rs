@@ -63,8 +63,9 @@ fn leader(group: &Group, rng: &mut impl Rng) -> String {
 }
 
 fn data(rng: &mut impl Rng) -> String {
-    let length = if rng.random_bool(0.02) { 12_000 } else { rng.random_range(1..40) };
-    (0..length).map(|_| char::from(rng.random_range(b'a'..=b'z'))).collect()
+    // Now and then so much that it is sent at once.
+    let length = if rng.random_bool(0.01) { 12_000 } else { rng.random_range(1..12) };
+    char::from(rng.random_range(b'a'..=b'z')).to_string().repeat(length)
 }
 
 /// A message that waits, delivered alone.

@@ -115,13 +115,15 @@ impl Node {
         self.history.iter().filter(|start| **start <= i).count() as u64
     }
 
-    fn history_update(&mut self, i: u64, view: u64) {
-        if let Some(last) = self.history.last() {
-            assert!(i >= *last, "view history went back at {}", self.id);
+    /// False if the last view began later: an error inside the reference, which drops the message.
+    fn history_update(&mut self, i: u64, view: u64) -> bool {
+        if self.history.last().is_some_and(|last| i < *last) {
+            return false;
         }
         while (self.history.len() as u64) < view {
             self.history.push(i);
         }
+        true
     }
 
     fn start_of_view(&self, view: u64) -> u64 {
@@ -448,15 +450,21 @@ impl Node {
             self.log.push(entry);
             if data == Data::Signature {
                 self.signature(i);
-                self.history_update(prev + 1, idx_term);
+                if !self.history_update(prev + 1, idx_term) {
+                    return;
+                }
                 self.commit_if_possible(bound);
             }
         }
         self.commit_if_possible(bound);
+        let mut fits = true;
         if idx_term == 0 {
-            self.history_update(1, term);
+            fits = self.history_update(1, term);
         } else if idx > self.lci() {
-            self.history_update(self.lci() + 1, idx_term);
+            fits = self.history_update(self.lci() + 1, idx_term);
+        }
+        if !fits {
+            return;
         }
         let term = self.view;
         self.say(from, Msg::Ack { term, last: idx, ok: true });
@@ -664,7 +672,7 @@ impl Node {
         self.log.push(Entry { view: self.view, data });
         self.bytes += 24 + 4 * (text as u64).div_ceil(3);
         self.count += 1;
-        self.history_update(i, self.view);
+        assert!(self.history_update(i, self.view), "a leader appends at its end");
         if self.bytes >= 20000 {
             self.measure();
             self.bytes = 0;
