@@ -2,15 +2,13 @@
 //! second, plain account of the rules.
 
 mod raft_model;
+mod raft_play;
 
 use quorate_simulator::scenario::dump::dump;
-use quorate_simulator::scenario::parse::Command;
-use quorate_simulator::scenario::random::{self, Taste};
-use quorate_simulator::scenario::runner::Runner;
-use rand::SeedableRng as _;
-use rand_chacha::ChaCha8Rng;
+use quorate_simulator::scenario::random::Taste;
 
 use crate::raft_model::Model;
+use crate::raft_play::{Play, play};
 
 /// Seeds to run: `QUORATE_RAFT_SEEDS` for more than the usual.
 fn seeds(usual: u64) -> std::ops::Range<u64> {
@@ -18,40 +16,13 @@ fn seeds(usual: u64) -> std::ops::Range<u64> {
     0..wanted.unwrap_or(usual)
 }
 
-/// Draws a scenario of `length` commands; `each` is called after every one of them.
-fn draw(
-    seed: u64,
-    (jitter, taste): (u64, Taste),
-    length: usize,
-    mut each: impl FnMut(&Runner, &Command) -> Result<(), String>,
-) {
-    let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let mut runner = Runner::new(jitter);
-    let mut script = String::new();
-    for _ in 0..length {
-        let line = random::next(runner.group(), &mut rng, taste);
-        script.push_str(&line);
-        script.push('\n');
-        let command: Command = line.parse().expect("random lines are well formed");
-        let result = match runner.execute(&command) {
-            Err(reason) if command == Command::LoopUntilSync && reason.starts_with("after ") => {
-                Ok(())
-            }
-            other => other,
-        };
-        let result = result.and_then(|()| each(&runner, &command));
-        if let Err(reason) = result {
-            panic!("seed {seed}: {reason}\n{script}");
-        }
-    }
-}
-
 #[test]
 fn random_scenarios_end_as_the_model_says() {
     let taste = Taste { shuffle: false, sync: true };
-    for seed in seeds(300) {
+    for seed in seeds(250) {
         let (mut model, mut commands) = (Model::new(), 0);
-        draw(seed, (0, taste), 250, |runner, command| {
+        let plan = Play { seed, jitter: 0, taste, restarts: false, commands: 250 };
+        let result = play(plan, |runner, command| {
             model.execute(command);
             commands += 1;
             if commands % 10 != 0 {
@@ -63,6 +34,7 @@ fn random_scenarios_end_as_the_model_says() {
             }
             Err(format!("the model has another state:\n{ours}\n{theirs}"))
         });
+        result.unwrap_or_else(|failure| panic!("{failure}"));
     }
 }
 
@@ -70,6 +42,16 @@ fn random_scenarios_end_as_the_model_says() {
 fn invariants_hold_with_jitter_and_shuffled_messages() {
     let taste = Taste { shuffle: true, sync: true };
     for seed in seeds(200) {
-        draw(seed, (seed + 1, taste), 300, |_, _| Ok(()));
+        let plan = Play { seed, jitter: seed + 1, taste, restarts: false, commands: 300 };
+        play(plan, |_, _| Ok(())).unwrap_or_else(|failure| panic!("{failure}"));
+    }
+}
+
+#[test]
+fn invariants_hold_when_nodes_are_stopped_and_resume() {
+    let taste = Taste { shuffle: true, sync: true };
+    for seed in seeds(200) {
+        let plan = Play { seed, jitter: seed, taste, restarts: true, commands: 300 };
+        play(plan, |_, _| Ok(())).unwrap_or_else(|failure| panic!("{failure}"));
     }
 }

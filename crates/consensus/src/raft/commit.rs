@@ -1,5 +1,7 @@
 //! What is committed, and what is taken back: RAFT-15 to RAFT-19.
 
+use quorate_ledger::mutants::{Mutant, mutated};
+
 use super::message::NodeId;
 use super::{LogRecord, Output, Raft, Role, Seqno, Turn};
 
@@ -27,7 +29,7 @@ impl Raft {
     /// its own view.
     pub(super) fn update_commit(&mut self, turn: &mut Turn<'_>) {
         let Some(idx) = self.log.highest_committable(self.agreed()) else { return };
-        if self.log.term(idx) == self.view {
+        if self.log.term(idx) == self.view || mutated(Mutant::RaftOldViewCounted) {
             self.commit(turn, idx);
         }
     }
@@ -55,6 +57,10 @@ impl Raft {
         turn.output(Output::Committed(idx));
         if self.retirement.complete(idx) {
             turn.trace("RAFT-32", || "its retirement is committed".into());
+            if mutated(Mutant::RaftLeavesCompleted) {
+                self.leader = None;
+                self.role = None;
+            }
         }
         self.apply_retirements(turn);
         let configurations = self.configurations.len();

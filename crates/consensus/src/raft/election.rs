@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use quorate_ledger::mutants::{Mutant, mutated};
+
 use super::message::{NodeId, RaftMessage, VoteRequest, VoteResponse};
 use super::{Output, Raft, Role, Seqno, Turn, View};
 use crate::limits::MAX_RAFT_VIEW;
@@ -87,7 +89,12 @@ impl Raft {
             let tally = self.tallies.iter_mut().find(|t| t.idx == configuration.idx);
             tally.map(|t| t.votes.insert(from));
         }
-        let elected = self.tallies.iter().all(|tally| tally.votes.len() >= tally.quorum);
+        let elected = if mutated(Mutant::RaftUnionQuorum) {
+            let votes: BTreeSet<_> = self.tallies.iter().flat_map(|t| t.votes.iter()).collect();
+            votes.len() > (self.others().len() + 1) / 2
+        } else {
+            self.tallies.iter().all(|tally| tally.votes.len() >= tally.quorum)
+        };
         match self.role {
             Some(Role::PreVoteCandidate) if elected => self.become_candidate(turn),
             Some(Role::Candidate) if elected => self.become_leader(turn),
@@ -101,7 +108,7 @@ impl Raft {
             return;
         }
         turn.trace("RAFT-5", || format!("leads {}", self.view));
-        if self.log.commit_idx > 0 {
+        if self.log.commit_idx > 0 && !mutated(Mutant::RaftKeepsUnsigned) {
             self.rollback(turn, self.log.last_committable());
         }
         self.set_role(turn, Role::Leader);
@@ -130,6 +137,12 @@ impl Raft {
         self.restart_timer(turn);
         self.reset_acks(turn);
         self.set_role(turn, Role::Follower);
+        if mutated(Mutant::RaftCutOnFollowing) {
+            self.rollback(turn, self.log.last_committable());
+        }
+        if mutated(Mutant::RaftVoteFreedByFollowing) {
+            self.voted_for = None;
+        }
     }
 
     /// RAFT-7: hears of view `term`.
@@ -188,10 +201,19 @@ impl Raft {
 
     fn may_vote(&self, from: NodeId, request: VoteRequest, regular: bool) -> bool {
         let taken = self.leader.is_some() || self.voted_for.is_some_and(|node| node != from);
+        let taken = if mutated(Mutant::RaftVoteWhileLed) {
+            self.voted_for.is_some_and(|node| node != from)
+        } else {
+            taken
+        };
         if regular && taken {
             return false;
         }
-        let own = self.log.last_committable();
+        let own = if mutated(Mutant::RaftVoteByLastEntry) {
+            self.log.last_idx
+        } else {
+            self.log.last_committable()
+        };
         let theirs = (request.term_of_last_committable_idx, request.last_committable_idx);
         theirs >= (self.log.term(own), own)
     }

@@ -3,6 +3,8 @@
 
 use std::collections::VecDeque;
 
+use quorate_ledger::mutants::{Mutant, mutated};
+
 use super::{Seqno, View};
 
 /// Where each view begins. Views without entries are not kept: they begin where the next one does.
@@ -104,6 +106,9 @@ impl Log {
 
     /// The highest signature that is not committed and not after `seqno`.
     pub(super) fn highest_committable(&self, seqno: Seqno) -> Option<Seqno> {
+        if mutated(Mutant::RaftNoSignatureGate) {
+            return Some(seqno.min(self.last_idx));
+        }
         let n = self.committable.partition_point(|s| *s <= seqno);
         n.checked_sub(1).map(|at| self.committable[at])
     }
@@ -122,6 +127,9 @@ impl Log {
             let found = self.views.view_at(probe);
             if found <= view {
                 return probe;
+            }
+            if mutated(Mutant::RaftBackOffByOne) {
+                return probe.saturating_sub(1);
             }
             probe = self.views.start_of_view(found).saturating_sub(1);
         }

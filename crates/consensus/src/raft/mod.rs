@@ -156,6 +156,8 @@ pub use self::restart::{Kept, RestartError, Snapshot};
 pub use self::retirement::Phase;
 pub use self::turn::{LogRecord, Output, RaftStep, Refusal};
 
+use quorate_ledger::mutants::{Mutant, mutated};
+
 use self::election::Tally;
 use self::log::Log;
 use self::reads::Reads;
@@ -377,7 +379,7 @@ impl Raft {
             Event::Read(token) => self.read(&mut turn, token),
             Event::Learners(nodes) => self.set_learners(&mut turn, nodes),
         }
-        if (self.view, self.voted_for) != vote {
+        if (self.view, self.voted_for) != vote && !mutated(Mutant::RaftVoteUnwritten) {
             turn.record(self.vote_record());
         }
         self.check();

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use quorate_ledger::mutants::{Mutant, mutated};
+
 use super::message::{AppendEntries, AppendEntriesResponse, Entry, Kind, NodeId, RaftMessage};
-use super::{LogRecord, NewEntry, Output, Raft, Refusal, Role, Seqno, Turn, View};
+use super::{Configuration, LogRecord, NewEntry, Output, Raft, Refusal, Role, Seqno, Turn, View};
 use crate::limits::MAX_RAFT_APPEND_ENTRIES;
 
 /// Bytes a message shall have, in the mean, and bytes appended after which they are sent at once.
@@ -42,7 +44,7 @@ impl Raft {
             self.batch.measure();
             self.send_to_all(turn);
         }
-        if !self.hears_a_quorum(turn) {
+        if !self.hears_a_quorum(turn) && !mutated(Mutant::RaftNoCheckQuorum) {
             turn.trace("RAFT-13", || "hears no quorum and steps down".into());
             self.become_follower(turn);
         }
@@ -56,7 +58,11 @@ impl Raft {
             }
             _ => true,
         };
-        self.configurations.iter().all(|c| c.nodes.iter().filter(|n| heard(n)).count() >= c.quorum())
+        let quorum = |c: &Configuration| c.nodes.iter().filter(|n| heard(n)).count() >= c.quorum();
+        if mutated(Mutant::RaftAnyQuorumHeard) {
+            return self.configurations.iter().any(quorum);
+        }
+        self.configurations.iter().all(quorum)
     }
 
     /// Sends every peer what follows what it was sent last, or that there is nothing.
@@ -86,7 +92,8 @@ impl Raft {
         let mut start = start;
         loop {
             let end_of_view = self.log.views.end_of_view(self.log.views.view_at(start));
-            let end_of_run = if end_of_view == 0 { last_idx } else { end_of_view.min(last_idx) };
+            let one_view = end_of_view > 0 && !mutated(Mutant::RaftAppendSpansViews);
+            let end_of_run = if !one_view { last_idx } else { end_of_view.min(last_idx) };
             let end = end_of_run.min(start.saturating_add(self.batch.size) - 1);
             if !(self.is_gone() && start >= end) {
                 let message = self.append_entries(start - 1, end);
@@ -171,7 +178,9 @@ impl Raft {
     fn append(&mut self, turn: &mut Turn<'_>, entry: Entry) {
         assert_eq!(entry.seqno, self.log.last_idx + 1, "the log has no gaps");
         self.log.last_idx = entry.seqno;
-        turn.record(LogRecord::Append(entry.clone()));
+        if !mutated(Mutant::RaftAckUnwritten) {
+            turn.record(LogRecord::Append(entry.clone()));
+        }
         turn.output(Output::Appended(entry));
     }
 
@@ -249,6 +258,10 @@ impl Raft {
     /// How many entries of the message are in the log already. A conflict is cut away, but once in a
     /// view only: `None` if there is another one.
     fn skip_known(&mut self, turn: &mut Turn<'_>, message: &AppendEntries) -> Option<usize> {
+        if mutated(Mutant::RaftCutOnFirstAppend) && self.is_new_follower {
+            self.rollback(turn, message.prev_idx);
+            self.is_new_follower = false;
+        }
         let known = message.idx.min(self.log.last_idx);
         let mut conflicts = message.prev_idx + 1..=known;
         let conflict = conflicts.find(|i| self.log.views.view_at(*i) != message.term_of_idx);
@@ -266,7 +279,11 @@ impl Raft {
 
     /// Appends what is new, commits what that verifies, and answers.
     fn take(&mut self, turn: &mut Turn<'_>, from: NodeId, message: AppendEntries, known: usize) {
-        let bound = message.leader_commit_idx.min(message.idx);
+        let bound = if mutated(Mutant::RaftCommitBeyondMessage) {
+            message.leader_commit_idx
+        } else {
+            message.leader_commit_idx.min(message.idx)
+        };
         let view = message.term_of_idx;
         for entry in message.entries.into_iter().skip(known) {
             let seqno = self.log.last_idx + 1;
@@ -294,7 +311,9 @@ impl Raft {
         if !fits {
             return turn.trace("RAFT-14", || "views of the message go back".into());
         }
-        self.answer(turn, from, message.round, (self.view, message.idx, true));
+        let end =
+            if mutated(Mutant::RaftAckOwnEnd) { self.log.last_idx } else { message.idx };
+        self.answer(turn, from, message.round, (self.view, end, true));
     }
 
     /// RAFT-29: a follower's answer.
@@ -318,6 +337,10 @@ impl Raft {
         if !answer.success {
             let probe = self.log.highest_possible_match(answer.term, answer.last_log_idx);
             peer.sent = probe.min(peer.sent).max(peer.matched);
+            if mutated(Mutant::RaftNackCounts) {
+                peer.matched = probe;
+                self.update_commit(turn);
+            }
             return;
         }
         let stale = answer.term != self.view || answer.last_log_idx < peer.matched;

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use quorate_ledger::mutants::{Mutant, mutated};
+
 use super::message::{NodeId, RaftMessage};
 use super::{Output, Raft, Role, Seqno, Turn};
 
@@ -94,7 +96,7 @@ impl Raft {
         for node in due.into_values().flatten() {
             if node == self.config.me {
                 self.retire_for_good(turn);
-            } else {
+            } else if !mutated(Mutant::RaftPeersStay) {
                 turn.trace("RAFT-33", || format!("{node} is no longer sent to"));
                 self.peers.remove(&node);
                 self.learners.remove(&node);
@@ -108,7 +110,7 @@ impl Raft {
             turn.trace("RAFT-34", || "named as retired, but its retirement is not committed".into());
             return;
         }
-        if self.role == Some(Role::Leader) {
+        if self.role == Some(Role::Leader) && !mutated(Mutant::RaftNoHandover) {
             self.nominate_successor(turn);
         }
         self.retirement.phase = Some(Phase::RetiredCommitted);

@@ -55,6 +55,16 @@ impl Runner {
         self.checker.check(&self.group)
     }
 
+    /// Stops a node and starts it again; see [`Group::restart`].
+    ///
+    /// # Errors
+    /// If what it has written is no log, or a property does not hold.
+    pub fn restart(&mut self, id: NodeId, commit_idx: Seqno) -> Result<(), String> {
+        self.group.restart(id, commit_idx)?;
+        self.checker.restarted(id);
+        self.checker.check(&self.group)
+    }
+
     fn carry_out(&mut self, command: &Command) -> Result<(), String> {
         match command {
             Command::PreVoteEnabled(enabled) => self.group.pre_vote = *enabled,
