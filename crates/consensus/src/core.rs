@@ -290,10 +290,7 @@ impl<M, O, T, R> Step<M, O, T, R> {
 
     /// Rewrites what is sent: each message becomes none, one or several. For relays and, in the
     /// simulator, for traitors; records stay, so nothing can leave before it is durable.
-    pub fn redirect<N>(
-        self,
-        mut rewrite: impl FnMut(T, M) -> Vec<(T, N)>,
-    ) -> Step<N, O, T, R> {
+    pub fn redirect<N>(self, mut rewrite: impl FnMut(T, M) -> Vec<(T, N)>) -> Step<N, O, T, R> {
         Step {
             records: self.records,
             sends: self.sends.into_iter().flat_map(|(t, m)| rewrite(t, m)).collect(),

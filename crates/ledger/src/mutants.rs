@@ -90,15 +90,17 @@ pub enum Mutant {
     RaftNoSignatureGate,
     /// Raft: a vote is granted in a view whose leader is known.
     RaftVoteWhileLed,
-    /// Raft: view and vote are not written before the answer leaves.
+    /// Raft: the vote is not written before the answer leaves.
     RaftVoteUnwritten,
+    /// Raft: neither view nor vote are.
+    RaftViewUnwritten,
     /// Raft: entries are not written before the ACK leaves.
     RaftAckUnwritten,
 }
 
 impl Mutant {
     /// Those of signed Raft.
-    pub const RAFT: [Self; 21] = [
+    pub const RAFT: [Self; 22] = [
         Self::RaftUnionQuorum,
         Self::RaftOldViewCounted,
         Self::RaftNackCounts,
@@ -119,6 +121,7 @@ impl Mutant {
         Self::RaftNoSignatureGate,
         Self::RaftVoteWhileLed,
         Self::RaftVoteUnwritten,
+        Self::RaftViewUnwritten,
         Self::RaftAckUnwritten,
     ];
 

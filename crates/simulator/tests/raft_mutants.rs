@@ -14,7 +14,7 @@ use quorate_simulator::scenario::{self, Options};
 use crate::raft_play::{Play, play};
 
 /// What is written to catch each bug; without a name, random scenarios are.
-const CATCHERS: [(Mutant, Option<&str>); 21] = [
+const CATCHERS: [(Mutant, Option<&str>); 22] = [
     (Mutant::RaftUnionQuorum, Some("quorum_in_each_configuration")),
     (Mutant::RaftOldViewCounted, Some("old_view_is_not_counted")),
     (Mutant::RaftNackCounts, Some("nack_is_no_ack")),
@@ -35,6 +35,7 @@ const CATCHERS: [(Mutant, Option<&str>); 21] = [
     (Mutant::RaftNoSignatureGate, Some("signature_gate")),
     (Mutant::RaftVoteWhileLed, Some("vote_denied_while_leader_known")),
     (Mutant::RaftVoteUnwritten, None),
+    (Mutant::RaftViewUnwritten, None),
     (Mutant::RaftAckUnwritten, None),
 ];
 

@@ -77,8 +77,11 @@ impl Raft {
     }
 
     fn reset_tallies(&mut self) {
-        let tally =
-            |c: &super::Configuration| Tally { idx: c.idx, votes: BTreeSet::new(), quorum: c.quorum() };
+        let tally = |c: &super::Configuration| Tally {
+            idx: c.idx,
+            votes: BTreeSet::new(),
+            quorum: c.quorum(),
+        };
         self.tallies = self.configurations.iter().map(tally).collect();
     }
 
@@ -185,7 +188,8 @@ impl Raft {
             self.voted_for = Some(from);
         }
         turn.trace("RAFT-8", || {
-            let (verb, kind) = (if granted { "grants" } else { "denies" }, if regular { "" } else { "pre-" });
+            let (verb, kind) =
+                (if granted { "grants" } else { "denies" }, if regular { "" } else { "pre-" });
             format!("{verb} {from} its {kind}vote in {}", request.term)
         });
         let answer = VoteResponse { term: self.view, granted };

@@ -136,8 +136,8 @@
 //! 4. Pre-vote, CheckQuorum, nomination, and the stepwise retirement are not in the paper (some are
 //!    in Ongaro's thesis).
 
-pub mod configuration;
 mod commit;
+pub mod configuration;
 mod election;
 pub mod log;
 pub mod message;
@@ -379,7 +379,7 @@ impl Raft {
             Event::Read(token) => self.read(&mut turn, token),
             Event::Learners(nodes) => self.set_learners(&mut turn, nodes),
         }
-        if (self.view, self.voted_for) != vote && !mutated(Mutant::RaftVoteUnwritten) {
+        if (self.view, self.voted_for) != vote && !mutated(Mutant::RaftViewUnwritten) {
             turn.record(self.vote_record());
         }
         self.check();
@@ -390,6 +390,7 @@ impl Raft {
     fn receive(&mut self, turn: &mut Turn<'_>, from: NodeId, message: RaftMessage) {
         if from == self.config.me || !is_possible(&message) {
             turn.trace("RAFT-0", || format!("ignores {message} of {from}"));
+            turn.output(Output::Inconsistent("numbers of a message that do not fit"));
             return;
         }
         match message {
@@ -421,8 +422,9 @@ impl Raft {
         self.role = Some(role);
     }
 
-    const fn vote_record(&self) -> LogRecord {
-        LogRecord::Vote { view: self.view, voted_for: self.voted_for }
+    fn vote_record(&self) -> LogRecord {
+        let voted_for = self.voted_for.filter(|_| !mutated(Mutant::RaftVoteUnwritten));
+        LogRecord::Vote { view: self.view, voted_for }
     }
 
     /// When time alone will change something.

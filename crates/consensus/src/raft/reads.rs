@@ -64,9 +64,8 @@ impl Raft {
     pub(super) fn confirm_reads(&mut self, turn: &mut Turn<'_>) {
         while let Some(first) = self.reads.waiting.front().copied() {
             let confirmed = self.confirmed(first.round);
-            let quorum = |c: &super::Configuration| {
-                c.nodes.intersection(&confirmed).count() >= c.quorum()
-            };
+            let quorum =
+                |c: &super::Configuration| c.nodes.intersection(&confirmed).count() >= c.quorum();
             if first.round > self.reads.round || !self.configurations.iter().all(quorum) {
                 return;
             }

@@ -296,7 +296,7 @@ impl Raft {
             if kind == Kind::Signature {
                 self.note_signature(turn, seqno);
                 if !self.log.views.update(message.prev_idx + 1, view) {
-                    return turn.trace("RAFT-14", || "views of the message go back".into());
+                    return turn.output(Output::Inconsistent("views that go back"));
                 }
                 self.commit_if_possible(turn, bound);
             }
@@ -309,10 +309,9 @@ impl Raft {
             message.idx <= lci || self.log.views.update(lci + 1, view)
         };
         if !fits {
-            return turn.trace("RAFT-14", || "views of the message go back".into());
+            return turn.output(Output::Inconsistent("views that go back"));
         }
-        let end =
-            if mutated(Mutant::RaftAckOwnEnd) { self.log.last_idx } else { message.idx };
+        let end = if mutated(Mutant::RaftAckOwnEnd) { self.log.last_idx } else { message.idx };
         self.answer(turn, from, message.round, (self.view, end, true));
     }
 

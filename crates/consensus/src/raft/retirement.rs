@@ -107,7 +107,9 @@ impl Raft {
     /// RAFT-34: this node is gone, and a leader hands over first.
     fn retire_for_good(&mut self, turn: &mut Turn<'_>) {
         if self.retirement.phase != Some(Phase::Completed) {
-            turn.trace("RAFT-34", || "named as retired, but its retirement is not committed".into());
+            turn.output(Output::Inconsistent(
+                "retired, says an entry, but its retirement is not committed",
+            ));
             return;
         }
         if self.role == Some(Role::Leader) && !mutated(Mutant::RaftNoHandover) {

@@ -54,6 +54,9 @@ pub enum Output {
     CaughtUp(NodeId),
     /// This node has retired for good and may be switched off.
     Retired,
+    /// A message or entry that no correct node could have said or written, as far as this node can
+    /// tell: it was ignored. What, in a few words.
+    Inconsistent(&'static str),
     /// A read may be answered once everything up to `seqno` is executed.
     ReadReady {
         /// Of [`super::Event::Read`].

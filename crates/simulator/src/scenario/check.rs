@@ -28,7 +28,9 @@ pub fn in_sync(group: &Group, nodes: &[NodeId]) -> Result<(), String> {
         }
         if let Some(at) = a.log().iter().zip(b.log()).position(|(x, y)| x != y) {
             let at = at + 1;
-            return Err(format!("expected equal logs, found {first} and {other} to differ at {at}"));
+            return Err(format!(
+                "expected equal logs, found {first} and {other} to differ at {at}"
+            ));
         }
     }
     Ok(())

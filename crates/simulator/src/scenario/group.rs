@@ -15,6 +15,10 @@ use rand_chacha::{ChaCha8Rng, ChaCha20Rng};
 
 use super::{ELECTION_TIMEOUT_MS, MESSAGE_TIMEOUT_MS};
 
+/// How an error begins that says that nodes contradict each other. The protocol's rules allow it
+/// while nothing at all is committed: a new leader does not roll back then.
+pub const INCONSISTENT: &str = "inconsistent";
+
 /// What a node has written: a disk that never fails.
 #[derive(Clone, Debug, Default)]
 pub struct Written {
@@ -179,17 +183,14 @@ impl Group {
             self.said.leaders.entry(node.raft.view()).or_default().insert(id);
         }
         node.outbox.extend(released.sends);
-        let refused = released.outputs.into_iter().find_map(|output| match output {
-            Output::Refused(refusal) => Some(refusal),
-            _ => None,
-        });
-        match refused {
-            Some(Refusal::TooLarge) => {
+        released.outputs.into_iter().try_for_each(|output| match output {
+            Output::Refused(Refusal::TooLarge) => {
                 Err("expected an entry of at most 4 MiB that names at least one node".into())
             }
-            Some(refusal) => Err(format!("node {id} refuses the entry: {refusal}")),
-            None => Ok(()),
-        }
+            Output::Refused(refusal) => Err(format!("node {id} refuses the entry: {refusal}")),
+            Output::Inconsistent(what) => Err(format!("{INCONSISTENT}: node {id} got {what}")),
+            _ => Ok(()),
+        })
     }
 
     /// Time passes for a node.

@@ -163,7 +163,9 @@ impl Runner {
             Leader::Latest => Ok(leaders.last().map(|(_, id)| *id)),
             Leader::Of(view) => {
                 let found = leaders.iter().find(|(v, _)| *v == view).map(|(_, id)| *id);
-                found.map(Some).ok_or_else(|| format!("expected a leader of view {view}, found none"))
+                found
+                    .map(Some)
+                    .ok_or_else(|| format!("expected a leader of view {view}, found none"))
             }
         }
     }

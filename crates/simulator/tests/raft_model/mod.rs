@@ -710,9 +710,7 @@ impl Node {
                     Data::Raw(text) => ("raw", json!(text)),
                     Data::Signature => ("signature", Value::Null),
                     Data::Config(ids) => ("config", json!(ids)),
-                    Data::Retired(ids) => {
-                        ("retired", json!(ids.iter().collect::<BTreeSet<_>>()))
-                    }
+                    Data::Retired(ids) => ("retired", json!(ids.iter().collect::<BTreeSet<_>>())),
                 };
                 json!({ "view": entry.view, "kind": kind, "data": data })
             })
