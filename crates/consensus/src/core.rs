@@ -366,7 +366,6 @@ pub struct Released<M, O = Decision, T = Target> {
 impl<M, O, T> Released<M, O, T> {
     /// Splits off the parts, consuming the proof of durability.
     #[must_use]
-    #[expect(clippy::type_complexity, reason = "three plain parts")]
     pub fn into_parts(self) -> (Vec<(T, M)>, Vec<O>, Option<Time>) {
         let () = self.sealed;
         (self.sends, self.outputs, self.wake)

@@ -86,7 +86,7 @@ fn every_mutant_is_caught() {
             None => random_fails(),
         };
         match failure.as_deref().and_then(|text| text.lines().next()) {
-            Some(reason) => println!("{mutant:?}: {reason}"),
+            Some(reason) => eprintln!("{mutant:?}: {reason}"),
             None => alive.push(mutant),
         }
     }

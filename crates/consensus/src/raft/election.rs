@@ -94,7 +94,8 @@ impl Raft {
         }
         let elected = if mutated(Mutant::RaftUnionQuorum) {
             let votes: BTreeSet<_> = self.tallies.iter().flat_map(|t| t.votes.iter()).collect();
-            votes.len() > (self.others().len() + 1) / 2
+            let everybody = self.others().len() + 1;
+            votes.len() > everybody / 2
         } else {
             self.tallies.iter().all(|tally| tally.votes.len() >= tally.quorum)
         };

@@ -156,10 +156,7 @@ impl Node {
     fn possible_match(&self, term: u64, n: u64) -> u64 {
         let mut p = n.min(self.last);
         while self.view_at(p) > term {
-            p = self.start_of_view(self.view_at(p));
-            if p > 0 {
-                p -= 1;
-            }
+            p = self.start_of_view(self.view_at(p)).saturating_sub(1);
         }
         p
     }
@@ -505,8 +502,8 @@ impl Node {
     // Sending.
 
     fn measure(&mut self) {
-        let average = if self.count == 0 { 20000 } else { self.bytes / self.count };
-        let fit = if average == 0 { 10000 } else { 20000 / average };
+        let average = self.bytes.checked_div(self.count).unwrap_or(20000);
+        let fit = u64::checked_div(20000, average).unwrap_or(10000);
         self.window = self.window + fit - self.window / 100;
         self.batch = (self.window / 100).max(1);
     }
@@ -688,7 +685,7 @@ impl Node {
         let mut best: Option<(u64, u64, String)> = None;
         for (id, peer) in &self.peers {
             let config = self.configs.iter().filter(|(_, ids)| ids.contains(id)).map(|(at, _)| *at);
-            let rank = (peer.matched, config.last().unwrap_or(0));
+            let rank = (peer.matched, config.max().unwrap_or(0));
             if best.as_ref().is_none_or(|(matched, at, _)| rank > (*matched, *at)) {
                 best = Some((rank.0, rank.1, id.clone()));
             }

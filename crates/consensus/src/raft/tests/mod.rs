@@ -207,7 +207,7 @@ fn users_are_refused_while_the_leader_retires() {
 
 #[test]
 fn entries_that_are_too_large_are_refused() {
-    let mut net = trio();
+    let net = trio();
     let bytes = vec![0; crate::limits::MAX_RAFT_ENTRY + 1].into();
     let entry = NewEntry { kind: Kind::Raw, bytes, weight: 1, user: true };
     assert_eq!(net.raft("a").admits(&entry), Err(Refusal::TooLarge));
