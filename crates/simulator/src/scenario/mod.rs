@@ -7,12 +7,14 @@
 //! | [`group`] | nodes, their logs and outboxes, the links between them |
 //! | [`runner`] | what each command does |
 //! | [`check`] | what must hold after every command |
+//! | [`invariants`] | what must hold besides, checked by the tests |
 //! | [`dump`] | the state at the end, as JSON |
 //! | [`random`] | scenarios drawn from a seed |
 
 pub mod check;
 pub mod dump;
 pub mod group;
+pub mod invariants;
 pub mod parse;
 pub mod random;
 pub mod runner;

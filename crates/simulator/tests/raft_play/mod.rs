@@ -2,6 +2,7 @@
 
 use quorate_consensus::raft::{Kind, NodeId};
 use quorate_simulator::scenario::group::INCONSISTENT;
+use quorate_simulator::scenario::invariants;
 use quorate_simulator::scenario::parse::Command;
 use quorate_simulator::scenario::random::{self, Taste};
 use quorate_simulator::scenario::runner::Runner;
@@ -52,6 +53,7 @@ pub fn play(
             }
             .and_then(|()| each(&runner, &command))
         };
+        let result = result.and_then(|()| invariants::check(runner.group()));
         // Elections before anything is committed may lead there.
         if result.as_ref().is_err_and(|reason| reason.starts_with(INCONSISTENT)) {
             return Ok(());
