@@ -2,7 +2,7 @@
 
 use quorate_consensus::raft::{Kind, NodeId};
 use quorate_simulator::scenario::group::INCONSISTENT;
-use quorate_simulator::scenario::invariants;
+use quorate_simulator::scenario::invariants::Invariants;
 use quorate_simulator::scenario::parse::Command;
 use quorate_simulator::scenario::random::{self, Taste};
 use quorate_simulator::scenario::runner::Runner;
@@ -35,6 +35,7 @@ pub fn play(
 ) -> Result<(), String> {
     let mut rng = ChaCha8Rng::seed_from_u64(plan.seed);
     let mut runner = Runner::new(plan.jitter);
+    let mut invariants = Invariants::default();
     let mut script = String::new();
     for _ in 0..plan.commands {
         let result = if plan.restarts && rng.random_bool(0.03) {
@@ -53,7 +54,7 @@ pub fn play(
             }
             .and_then(|()| each(&runner, &command))
         };
-        let result = result.and_then(|()| invariants::check(runner.group()));
+        let result = result.and_then(|()| invariants.check(runner.group()));
         // Elections before anything is committed may lead there.
         if result.as_ref().is_err_and(|reason| reason.starts_with(INCONSISTENT)) {
             return Ok(());
