@@ -35,11 +35,6 @@ impl Runner {
         &self.group
     }
 
-    /// The group, to do what no command does.
-    pub const fn group_mut(&mut self) -> &mut Group {
-        &mut self.group
-    }
-
     /// The group, and what was printed.
     #[must_use]
     pub fn finish(self) -> (Group, Vec<String>) {
