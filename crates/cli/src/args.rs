@@ -91,6 +91,9 @@ pub enum Command {
     Dev(DevArgs),
     /// Run the protocol in a simulated network with faults.
     Sim(SimArgs),
+    /// Run scenarios of signed Raft: text files that say what a small group does, and what must
+    /// come of it.
+    Scenario(ScenarioArgs),
     /// Measure.
     #[command(subcommand)]
     Bench(BenchCommand),
@@ -511,6 +514,20 @@ pub struct PlanArgs {
     /// Where the picture goes.
     #[arg(long, value_name = "FILE", default_value = "plan.svg")]
     pub svg: PathBuf,
+}
+
+/// `quorate scenario`.
+#[derive(Args, Clone, Debug)]
+pub struct ScenarioArgs {
+    /// The files, each run in a fresh group in memory.
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Give election timers a random head start drawn from this seed; 0 for none.
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Write the state after the last command of one file as a JSON object, and nothing else.
+    #[arg(long)]
+    pub dump: bool,
 }
 
 /// `quorate bench`.

@@ -189,18 +189,22 @@ pub enum Topic {
 
 /// What one transition did. Steps compose: child protocols return steps, the parent maps and merges
 /// them; merging many steps before one sync is group commit.
+///
+/// `M` are the messages, `O` the outputs. A protocol whose members are not positions of a committee
+/// says how it names a receiver (`T`), and one that keeps a log of its own what its records are
+/// (`R`).
 #[derive(Debug)]
 #[must_use = "a step dropped is a message lost"]
-pub struct Step<M, O = Decision> {
-    records: Vec<Record>,
-    sends: Vec<(Target, M)>,
+pub struct Step<M, O = Decision, T = Target, R = Record> {
+    records: Vec<R>,
+    sends: Vec<(T, M)>,
     outputs: Vec<O>,
     wake: Option<Time>,
     evidence: Vec<Evidence>,
     trace: Vec<Trace>,
 }
 
-impl<M, O> Default for Step<M, O> {
+impl<M, O, T, R> Default for Step<M, O, T, R> {
     fn default() -> Self {
         Self {
             records: Vec::new(),
@@ -213,7 +217,7 @@ impl<M, O> Default for Step<M, O> {
     }
 }
 
-impl<M, O> Step<M, O> {
+impl<M, O, T, R> Step<M, O, T, R> {
     /// Nothing.
     pub fn new() -> Self {
         Self::default()
@@ -221,13 +225,13 @@ impl<M, O> Step<M, O> {
 
     /// Asks for a record to be made durable before anything of this step (or of a step it is merged
     /// into) leaves.
-    pub fn record(&mut self, record: Record) -> &mut Self {
+    pub fn record(&mut self, record: R) -> &mut Self {
         self.records.push(record);
         self
     }
 
     /// Sends a message.
-    pub fn send(&mut self, target: Target, message: M) -> &mut Self {
+    pub fn send(&mut self, target: T, message: M) -> &mut Self {
         self.sends.push((target, message));
         self
     }
@@ -272,7 +276,7 @@ impl<M, O> Step<M, O> {
     /// A child's step as its parent's: `message` wraps each message; the child's outputs are handed
     /// to the parent to act on. The outputs are decisions of a pure child inside the same turn, not
     /// yet out in the world: whatever the parent makes of them goes into the returned step.
-    pub fn adopt<N, P>(self, mut message: impl FnMut(M) -> N) -> (Step<N, P>, Vec<O>) {
+    pub fn adopt<N, P>(self, mut message: impl FnMut(M) -> N) -> (Step<N, P, T, R>, Vec<O>) {
         let step = Step {
             records: self.records,
             sends: self.sends.into_iter().map(|(t, m)| (t, message(m))).collect(),
@@ -286,7 +290,7 @@ impl<M, O> Step<M, O> {
 
     /// Rewrites what is sent: each message becomes none, one or several. For relays and, in the
     /// simulator, for traitors; records stay, so nothing can leave before it is durable.
-    pub fn redirect<N>(self, mut rewrite: impl FnMut(Target, M) -> Vec<(Target, N)>) -> Step<N, O> {
+    pub fn redirect<N>(self, mut rewrite: impl FnMut(T, M) -> Vec<(T, N)>) -> Step<N, O, T, R> {
         Step {
             records: self.records,
             sends: self.sends.into_iter().flat_map(|(t, m)| rewrite(t, m)).collect(),
@@ -311,7 +315,7 @@ impl<M, O> Step<M, O> {
 
     /// The records to make durable.
     #[must_use]
-    pub fn records(&self) -> &[Record] {
+    pub fn records(&self) -> &[R] {
         &self.records
     }
 
@@ -327,7 +331,7 @@ impl<M, O> Step<M, O> {
     }
 
     /// The one way out, private to this module: see [`Journal::persist`].
-    fn release(self) -> Released<M, O> {
+    fn release(self) -> Released<M, O, T> {
         Released {
             sends: self.sends,
             outputs: self.outputs,
@@ -345,9 +349,9 @@ impl<M, O> Step<M, O> {
     clippy::manual_non_exhaustive,
     reason = "the private field keeps other modules of this crate from making one, too"
 )]
-pub struct Released<M, O = Decision> {
+pub struct Released<M, O = Decision, T = Target> {
     /// Messages to send.
-    pub sends: Vec<(Target, M)>,
+    pub sends: Vec<(T, M)>,
     /// Outputs to hand on.
     pub outputs: Vec<O>,
     /// When to wake the core.
@@ -359,10 +363,10 @@ pub struct Released<M, O = Decision> {
     sealed: (),
 }
 
-impl<M, O> Released<M, O> {
+impl<M, O, T> Released<M, O, T> {
     /// Splits off the parts, consuming the proof of durability.
     #[must_use]
-    pub fn into_parts(self) -> (Vec<(Target, M)>, Vec<O>, Option<Time>) {
+    pub fn into_parts(self) -> (Vec<(T, M)>, Vec<O>, Option<Time>) {
         let () = self.sealed;
         (self.sends, self.outputs, self.wake)
     }
@@ -433,6 +437,40 @@ pub trait Journal {
         if !step.records.is_empty()
             && let Err(error) = self.append(&step.records)
             && !mutated(Mutant::ReleaseUnwritten)
+        {
+            return Err((error, step));
+        }
+        Ok(step.release())
+    }
+}
+
+/// Makes the records of a protocol that keeps a log of its own durable: the door of its steps, as
+/// [`Journal::persist`] is the door of all others.
+pub trait Durable<R> {
+    /// As [`Journal::Error`].
+    type Error;
+
+    /// Writes all records, in order, and syncs once. After a crash a prefix of them may be there.
+    ///
+    /// # Errors
+    /// The disk's.
+    fn append(&mut self, records: &[R]) -> Result<(), Self::Error>;
+
+    /// Persists a step (or several merged ones) and releases its sends and outputs.
+    ///
+    /// # Errors
+    /// As [`Durable::append`]; the step is handed back so that it can be tried again.
+    #[expect(
+        clippy::result_large_err,
+        clippy::type_complexity,
+        reason = "the step is handed back, once in the life of a failing disk"
+    )]
+    fn persist<M, O, T>(
+        &mut self,
+        step: Step<M, O, T, R>,
+    ) -> Result<Released<M, O, T>, (Self::Error, Step<M, O, T, R>)> {
+        if !step.records.is_empty()
+            && let Err(error) = self.append(&step.records)
         {
             return Err((error, step));
         }

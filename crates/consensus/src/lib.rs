@@ -12,4 +12,5 @@ pub mod evidence;
 pub mod footprint;
 pub mod honeybadger;
 pub mod limits;
+pub mod raft;
 pub mod trace;

@@ -37,3 +37,27 @@ pub const UNLIKELY_ROUNDS: u64 = 64;
 /// Milliseconds between two answers to one member's request to say an epoch again. Requests in
 /// between are dropped; they are made again.
 pub const REPEAT_INTERVAL_MS: u64 = 500;
+
+/// Highest view (term) of signed Raft: the ledger's entries have 31 bits for it. A message that names
+/// a higher one is ignored, and nobody runs for election at the limit.
+pub const MAX_RAFT_VIEW: u64 = (1 << 31) - 1;
+
+/// Highest sequence number of a signed Raft log. A message that names a higher one is ignored.
+pub const MAX_RAFT_SEQNO: u64 = 1 << 62;
+
+/// Largest entry of a signed Raft log, in bytes. The leader refuses a larger one; a message with one
+/// does not decode.
+pub const MAX_RAFT_ENTRY: usize = 4 * 1024 * 1024;
+
+/// Entries of one append message, in bytes: it ends before the entry that would go beyond (but has
+/// one entry at least). The rest goes with the next message.
+pub const MAX_RAFT_APPEND: usize = 8 * 1024 * 1024;
+
+/// Entries of one append message. The batch size never exceeds it.
+pub const MAX_RAFT_APPEND_ENTRIES: usize = 20_000;
+
+/// Members of one configuration of signed Raft, and nodes named by one retirement.
+pub const MAX_RAFT_MEMBERS: usize = 1_000;
+
+/// Reads that wait for a heartbeat round. Further ones are refused.
+pub const MAX_RAFT_READS: usize = 65_536;

@@ -52,10 +52,80 @@ pub enum Mutant {
     WrongHandover,
     /// The certificate of a fetched block is not verified.
     UncheckedBlock,
+    /// Raft: an election needs a quorum of all nodes together, not of each configuration.
+    RaftUnionQuorum,
+    /// Raft: a leader commits entries of older views by counting.
+    RaftOldViewCounted,
+    /// Raft: what a NACK names counts as being there.
+    RaftNackCounts,
+    /// Raft: the first message of a view cuts the log, whether it conflicts or not.
+    RaftCutOnFirstAppend,
+    /// Raft: an ACK names the follower's last entry, not the message's.
+    RaftAckOwnEnd,
+    /// Raft: a node stops when its retirement is committed, before others know.
+    RaftLeavesCompleted,
+    /// Raft: a node that follows drops what is not signed.
+    RaftCutOnFollowing,
+    /// Raft: a leader stays while it hears a quorum of any configuration.
+    RaftAnyQuorumHeard,
+    /// Raft: a node that follows again has its vote back, in the same view.
+    RaftVoteFreedByFollowing,
+    /// Raft: a follower commits as far as its leader, beyond what the message verified.
+    RaftCommitBeyondMessage,
+    /// Raft: a leader that hears nobody leads on.
+    RaftNoCheckQuorum,
+    /// Raft: votes compare last entries, not last signatures.
+    RaftVoteByLastEntry,
+    /// Raft: a new leader keeps what follows its last signature.
+    RaftKeepsUnsigned,
+    /// Raft: a leader that has retired for good does not hand over.
+    RaftNoHandover,
+    /// Raft: a NACK moves back by one entry.
+    RaftBackOffByOne,
+    /// Raft: nodes that have retired for good are still sent to.
+    RaftPeersStay,
+    /// Raft: a message may hold entries of several views.
+    RaftAppendSpansViews,
+    /// Raft: any entry can be committed, signed or not.
+    RaftNoSignatureGate,
+    /// Raft: a vote is granted in a view whose leader is known.
+    RaftVoteWhileLed,
+    /// Raft: the vote is not written before the answer leaves.
+    RaftVoteUnwritten,
+    /// Raft: neither view nor vote are.
+    RaftViewUnwritten,
+    /// Raft: entries are not written before the ACK leaves.
+    RaftAckUnwritten,
 }
 
 impl Mutant {
-    /// All of them.
+    /// Those of signed Raft.
+    pub const RAFT: [Self; 22] = [
+        Self::RaftUnionQuorum,
+        Self::RaftOldViewCounted,
+        Self::RaftNackCounts,
+        Self::RaftCutOnFirstAppend,
+        Self::RaftAckOwnEnd,
+        Self::RaftLeavesCompleted,
+        Self::RaftCutOnFollowing,
+        Self::RaftAnyQuorumHeard,
+        Self::RaftVoteFreedByFollowing,
+        Self::RaftCommitBeyondMessage,
+        Self::RaftNoCheckQuorum,
+        Self::RaftVoteByLastEntry,
+        Self::RaftKeepsUnsigned,
+        Self::RaftNoHandover,
+        Self::RaftBackOffByOne,
+        Self::RaftPeersStay,
+        Self::RaftAppendSpansViews,
+        Self::RaftNoSignatureGate,
+        Self::RaftVoteWhileLed,
+        Self::RaftVoteUnwritten,
+        Self::RaftViewUnwritten,
+        Self::RaftAckUnwritten,
+    ];
+
+    /// All but those of signed Raft.
     pub const ALL: [Self; 22] = [
         Self::QuorumOffByOne,
         Self::CertainOffByOne,

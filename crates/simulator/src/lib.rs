@@ -12,6 +12,7 @@
 //! | [`shrink`] | makes a failing seed small |
 //! | [`store`] | the real store on the simulated disk |
 //! | [`whatif`] | how a committee would perform that nobody has set up |
+//! | [`scenario`] | scenarios of signed Raft: text, run step by step in memory |
 //!
 //! One seed, one command reproduces any failure; the same seed twice gives the same digest.
 pub mod conduct;
@@ -19,6 +20,7 @@ pub mod disk;
 pub mod faults;
 pub mod keyed;
 pub mod properties;
+pub mod scenario;
 pub mod shrink;
 pub mod store;
 pub mod traitor;

@@ -8,6 +8,7 @@ mod group;
 mod keys;
 mod node;
 mod plan;
+mod scenario;
 pub mod seed;
 mod trx;
 pub mod verify;
@@ -42,6 +43,7 @@ pub async fn run(cli: Cli) -> Result<Option<Report>> {
             Some(SimCommand::Plan(plan)) => plan::run(plan).await?,
             None => sim::run(&args)?,
         },
+        Command::Scenario(args) => scenario::run(&args)?,
         Command::Bench(command) => bench::run(command).await?,
         Command::Completions(args) => {
             completions(args.shell);
