@@ -112,8 +112,11 @@ impl Raft {
             return;
         }
         turn.trace("RAFT-5", || format!("leads {}", self.view));
-        if self.log.commit_idx > 0 && !mutated(Mutant::RaftKeepsUnsigned) {
-            self.rollback(turn, self.log.last_committable());
+        // A node that resumed may have stored no commit index although something is committed.
+        let lci = self.log.last_committable();
+        let begun = self.log.commit_idx > 0 || (self.resumed && lci > 0);
+        if begun && !mutated(Mutant::RaftKeepsUnsigned) {
+            self.rollback(turn, lci);
         }
         self.set_role(turn, Role::Leader);
         self.leader = Some(self.config.me);

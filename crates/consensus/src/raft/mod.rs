@@ -46,8 +46,9 @@
 //! * **RAFT-3** Candidacy: vote for itself in the next view, and ask all others. \[4.4\]
 //! * **RAFT-4** A vote counts in every active configuration with the voter in it; *each* needs its
 //!   quorum. Then a pre-vote leads to RAFT-3, a candidacy to RAFT-5. \[4.4, #3837, #3948, #4018\]
-//! * **RAFT-5** A leader rolls back to its lci (if anything is committed), and says so to all peers
-//!   by an empty message after its last entry. It knows nothing of what they have. \[4.4, R2, C4\]
+//! * **RAFT-5** A leader rolls back to its lci (if anything is committed, or it has resumed and its
+//!   log has a signature), and says so to all peers by an empty message after its last entry. It
+//!   knows nothing of what they have. \[4.4, R2, C4, ours\]
 //! * **RAFT-6** To follow is to forget the leader and start the timer; nothing is rolled back, and
 //!   the vote is kept in the same view. \[4.4, C4, C8, #7620, #8094\]
 //! * **RAFT-7** A higher view makes a follower of anybody; its vote is free again, and it may cut one
@@ -322,6 +323,7 @@ pub struct Raft {
     tallies: Vec<Tally>,
     timer: Timer,
     ticking: bool,
+    resumed: bool,
     is_new_follower: bool,
     should_sign: bool,
     batch: Batch,
@@ -348,6 +350,7 @@ impl Raft {
             retirement: Retirement::default(),
             tallies: Vec::new(),
             timer: Timer::default(),
+            resumed: false,
             is_new_follower: false,
             should_sign: false,
             batch: Batch::default(),

@@ -81,6 +81,7 @@ impl Raft {
         kept: Kept,
     ) -> Result<(Self, RaftStep), RestartError> {
         let mut raft = Self::new(config);
+        raft.resumed = true;
         let mut turn = Turn::new(env, raft.config.trace);
         if let Some(snapshot) = kept.snapshot {
             raft.install(&mut turn, snapshot)?;
@@ -116,6 +117,8 @@ impl Raft {
         if raft.view > 0 {
             raft.follow_after_restart(&mut turn);
         }
+        // The first node may have stopped before its first signature; nobody else can go on.
+        raft.ticking |= raft.is_alone() && !raft.configurations.is_empty();
         turn.trace("RAFT-38", || format!("resumes in view {} at {last_idx}", raft.view));
         let step = raft.restarted(turn);
         Ok((raft, step))

@@ -247,6 +247,38 @@ fn a_stopped_node_resumes_where_it_was() {
 }
 
 #[test]
+fn a_leader_that_stored_no_commit_index_drops_its_unsigned_suffix() {
+    let mut net = trio();
+    net.settle("a");
+    net.append("a", Kind::Raw);
+    net.settle("a");
+    net.restart("b", 0);
+    assert_eq!((net.raft("b").commit_idx(), net.raft("b").last_idx()), (0, 5));
+    net.wake("b", 5_000);
+    net.deliver_all();
+    assert_eq!(net.leader(), "b");
+    assert_eq!(net.raft("b").last_idx(), 4);
+    net.sign("b");
+    net.settle("b");
+    net.settle("b");
+    assert_eq!(net.raft("a").view_history().starts(), [(2, 1), (3, 5)]);
+    assert_eq!(net.raft("c").commit_idx(), 5);
+}
+
+#[test]
+fn the_first_node_resumes_before_its_first_signature() {
+    let mut net = Network::new();
+    net.start("a");
+    net.restart("a", 0);
+    assert_eq!(net.raft("a").last_idx(), 1);
+    assert_eq!(net.raft("a").configurations().len(), 1);
+    net.wake("a", 5_000);
+    assert_eq!(net.leader(), "a");
+    net.sign("a");
+    assert_eq!(net.raft("a").commit_idx(), 2);
+}
+
+#[test]
 fn a_vote_survives_a_restart() {
     let mut net = trio();
     net.settle("a");
