@@ -51,8 +51,8 @@ impl ViewHistory {
         true
     }
 
-    /// The view that the entry at `seqno` belongs to, if it exists or is the next one; 0 if there is
-    /// none.
+    /// The view that the entry at `seqno` belongs to, if it exists or is the next one; 0 if there
+    /// is none.
     #[must_use]
     pub fn view_at(&self, seqno: Seqno) -> View {
         match self.starts.partition_point(|(_, start)| *start <= seqno) {
@@ -119,8 +119,8 @@ impl Log {
     }
 
     /// The highest entry that may equal one of another log whose entry at `seqno` is of `view`:
-    /// passes over whole views, so the number of rounds until two logs agree is bounded by the views
-    /// in which they differ, not by entries.
+    /// passes over whole views, so the number of rounds until two logs agree is bounded by the
+    /// views in which they differ, not by entries.
     pub(super) fn highest_possible_match(&self, view: View, seqno: Seqno) -> Seqno {
         let mut probe = seqno.min(self.last_idx);
         loop {

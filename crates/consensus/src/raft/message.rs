@@ -2,7 +2,8 @@
 //! protocol text of [`crate::raft`].
 //!
 //! Bytes: the canonical encoding of [`quorate_ledger::codec`] (version byte, then the tag of the
-//! message, then its fields in order). Whatever is over a limit of [`crate::limits`] does not decode.
+//! message, then its fields in order). Whatever is over a limit of [`crate::limits`] does not
+//! decode.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -159,10 +160,11 @@ impl AppendEntries {
 /// A follower's answer to [`AppendEntries`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct AppendEntriesResponse {
-    /// ACK and plain NACK: view of the follower. Mismatch NACK: view of the entry at `last_log_idx`.
+    /// ACK and plain NACK: view of the follower. Mismatch NACK: view of the entry at
+    /// `last_log_idx`.
     pub term: View,
-    /// ACK: last entry of the message. Plain NACK: last entry of the follower. Mismatch NACK: highest
-    /// entry that may be the leader's.
+    /// ACK: last entry of the message. Plain NACK: last entry of the follower. Mismatch NACK:
+    /// highest entry that may be the leader's.
     pub last_log_idx: Seqno,
     /// ACK (true) or NACK (false).
     pub success: bool,

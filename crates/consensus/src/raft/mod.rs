@@ -7,8 +7,8 @@
 //! ([`crate::core::Verified`]).
 //!
 //! In each *view* (Raft's term) there is at most one *leader*. It appends *entries* to its log and
-//! sends them to its *followers*. Some entries are *signatures* over everything before them; only at
-//! a signature can the log be committed, and a new leader drops what follows its last one. A
+//! sends them to its *followers*. Some entries are *signatures* over everything before them; only
+//! at a signature can the log be committed, and a new leader drops what follows its last one. A
 //! *configuration* is an entry, too: from its place in the log on, its quorum counts as well, and
 //! until it is committed the quorums of the older ones count with it.
 //!
@@ -51,12 +51,12 @@
 //!   knows nothing of what they have. \[4.4, R2, C4, ours\]
 //! * **RAFT-6** To follow is to forget the leader and start the timer; nothing is rolled back, and
 //!   the vote is kept in the same view. \[4.4, C4, C8, #7620, #8094\]
-//! * **RAFT-7** A higher view makes a follower of anybody; its vote is free again, and it may cut one
-//!   conflict away in that view (RAFT-14). \[4.4\]
+//! * **RAFT-7** A higher view makes a follower of anybody; its vote is free again, and it may cut
+//!   one conflict away in that view (RAFT-14). \[4.4\]
 //! * **RAFT-8** Vote requests: an older view is denied, a newer one followed (RAFT-7), also for a
-//!   pre-vote. A regular vote is denied while the leader is known or another node has the vote. Both
-//!   are denied unless the candidate's (view of lci, lci) is at least the own. A pre-vote that is
-//!   granted changes nothing. \[4.5, #3810, #5891\]
+//!   pre-vote. A regular vote is denied while the leader is known or another node has the vote.
+//!   Both are denied unless the candidate's (view of lci, lci) is at least the own. A pre-vote that
+//!   is granted changes nothing. \[4.5, #3810, #5891\]
 //! * **RAFT-9** An answer counts if its sender is a peer, it is of this view, and fits the role. A
 //!   higher view: RAFT-7. \[4.5\]
 //! * **RAFT-10** ProposeRequestVote of this view: RAFT-3, without asking. \[4.5, R8\]
@@ -64,23 +64,24 @@
 //!   a learner never runs for election. \[4.3\]
 //!
 //! Replication (`replication.rs`):
-//! * **RAFT-12** A leader that has not spoken for `message_timeout` sends all peers what follows what
-//!   they were sent, or an empty message. \[4.3\]
-//! * **RAFT-13** CheckQuorum: a leader that has not been answered for `election_timeout` by a quorum
-//!   of *every* active configuration follows, in the same view. \[4.3, R7, C3, #7375\]
-//! * **RAFT-14** AppendEntries: an older view gets a NACK. If `prev_idx` does not fit, a NACK with the
-//!   highest entry that may match; the leader is not learnt from it. A message that begins before
-//!   what is committed is dropped. Entries already there are skipped; the first conflict of a view is
-//!   cut away, others drop the message. Then append, commit (RAFT-16), and ACK the end of the *message*, never
-//!   the own end. \[4.6, #5927, #5991, #6001, #6016\]
-//! * **RAFT-24** Messages hold entries of one view and no more than the batch size; at least one goes
-//!   out. What was sent counts as sent. \[4.8, R5\]
-//! * **RAFT-25** A leader takes no user transaction while it retires or too many are pending. \[4.9,
-//!   C6, ours\]
+//! * **RAFT-12** A leader that has not spoken for `message_timeout` sends all peers what follows
+//!   what they were sent, or an empty message. \[4.3\]
+//! * **RAFT-13** CheckQuorum: a leader that has not been answered for `election_timeout` by a
+//!   quorum of *every* active configuration follows, in the same view. \[4.3, R7, C3, #7375\]
+//! * **RAFT-14** AppendEntries: an older view gets a NACK. If `prev_idx` does not fit, a NACK with
+//!   the highest entry that may match; the leader is not learnt from it. A message that begins
+//!   before what is committed is dropped. Entries already there are skipped; the first conflict of
+//!   a view is cut away, others drop the message. Then append, commit (RAFT-16), and ACK the end of
+//!   the *message*, never the own end. \[4.6, #5927, #5991, #6001, #6016\]
+//! * **RAFT-24** Messages hold entries of one view and no more than the batch size; at least one
+//!   goes out. What was sent counts as sent. \[4.8, R5\]
+//! * **RAFT-25** A leader takes no user transaction while it retires or too many are pending.
+//!   \[4.9, C6, ours\]
 //! * **RAFT-26** To append: configuration (RAFT-20), signature (RAFT-31), then the entry. After
 //!   20000 bytes they are sent at once. A leader alone commits at once. \[4.8, 4.9\]
 //! * **RAFT-27** Flush: what has not been sent goes out without waiting for RAFT-12. \[O3\]
-//! * **RAFT-28** The batch size follows a moving average of 20000 bytes by the size of an entry. \[4.8\]
+//! * **RAFT-28** The batch size follows a moving average of 20000 bytes by the size of an entry.
+//!   \[4.8\]
 //! * **RAFT-29** Answers of peers: any of them shows that the peer is there. An ACK of this view
 //!   raises what the peer has, and RAFT-15 follows; a NACK moves back what it is sent next, never
 //!   what it has. Both sides skip whole views to find where two logs agree. \[4.7, #5324, #5325\]
@@ -88,8 +89,8 @@
 //! Commit (`commit.rs`):
 //! * **RAFT-15** A leader commits the highest signature *of its view* that a quorum of every active
 //!   configuration has. \[4.9, R13, R16, #3828, #3950, #5674\]
-//! * **RAFT-16** A follower commits the highest signature up to the leader's commit index *and* the end
-//!   of the message. \[4.6, C8, #8172\]
+//! * **RAFT-16** A follower commits the highest signature up to the leader's commit index *and* the
+//!   end of the message. \[4.6, C8, #8172\]
 //! * **RAFT-17** On commit: retirements (RAFT-32, RAFT-33), then configurations (RAFT-22), then
 //!   peers (RAFT-21). \[4.9\]
 //! * **RAFT-18** Roll back: never what is committed; only in RAFT-5 and RAFT-14. \[4.9, C4\]
@@ -97,11 +98,11 @@
 //!
 //! Configurations (`configuration.rs`):
 //! * **RAFT-20** A configuration counts from the moment its entry is in the log. \[4.10, R14\]
-//! * **RAFT-21** A new member is a peer at once; its leader greets it with an empty message, and its
-//!   NACK tells what it needs. \[4.10\]
+//! * **RAFT-21** A new member is a peer at once; its leader greets it with an empty message, and
+//!   its NACK tells what it needs. \[4.10\]
 //! * **RAFT-22** A configuration is over when a later one is committed. \[4.9\]
-//! * **RAFT-23** Learners are peers of the leader in no configuration; they count for nothing. When one
-//!   has what is committed, the leader says so. \[ours\]
+//! * **RAFT-23** Learners are peers of the leader in no configuration; they count for nothing. When
+//!   one has what is committed, the leader says so. \[ours\]
 //!
 //! Retirement (`retirement.rs`):
 //! * **RAFT-30** *Ordered*: a configuration without this node enters its log. \[4.10, C5\]
@@ -115,25 +116,28 @@
 //! * **RAFT-35** The successor is the peer that has most, then the one in the latest configuration,
 //!   then the lowest. A leader may be asked to nominate at any time, and leads until it hears of a
 //!   higher view. \[4.10, C7\]
-//! * **RAFT-36** Cutting the log takes Signed back to Ordered, and Ordered to active. \[4.9, R21, R24\]
+//! * **RAFT-36** Cutting the log takes Signed back to Ordered, and Ordered to active. \[4.9, R21,
+//!   R24\]
 //!
 //! Beginnings (`restart.rs`) and reads (`reads.rs`):
 //! * **RAFT-37** The first node leads view 2 and appends the configuration of itself. \[5\]
-//! * **RAFT-38** Resume: view, vote and log are as the records left them. As no message leaves before
-//!   the records of its step are durable, nothing that was said is contradicted. The commit index may be
-//!   lower than it was. \[O1\]
+//! * **RAFT-38** Resume: view, vote and log are as the records left them. As no message leaves
+//!   before the records of its step are durable, nothing that was said is contradicted. The commit
+//!   index may be lower than it was. \[O1\]
 //! * **RAFT-39** Join with a snapshot: the log begins after it. \[4.11\]
-//! * **RAFT-40** A linearizable read waits until a quorum of every active configuration has confirmed a
-//!   heartbeat round that began after it came, and until what was committed then is executed; the
-//!   leader must have committed in its own view. \[6, ours\]
+//! * **RAFT-40** A linearizable read waits until a quorum of every active configuration has
+//!   confirmed a heartbeat round that began after it came, and until what was committed then is
+//!   executed; the leader must have committed in its own view. \[6, ours\]
 //! * **RAFT-41** Rejoin: a node that kept nothing comes back under a new id. \[R3, O1\]
 //!
 //! # Deviations from the Raft paper
 //! Ongaro and Ousterhout, *In Search of an Understandable Consensus Algorithm* (USENIX ATC 2014).
 //! 1. Entries are committed at signatures only, so votes compare the last signatures, and a new
 //!    leader drops what follows its own.
-//! 2. A follower cuts one conflict per view, not any; messages never span views, and NACKs skip views.
-//! 3. Configurations change to any other set at once, with a quorum of each active one, in one entry.
+//! 2. A follower cuts one conflict per view, not any; messages never span views, and NACKs skip
+//!    views.
+//! 3. Configurations change to any other set at once, with a quorum of each active one, in one
+//!    entry.
 //! 4. Pre-vote, CheckQuorum, nomination, and the stepwise retirement are not in the paper (some are
 //!    in Ongaro's thesis).
 
@@ -331,8 +335,8 @@ pub struct Raft {
 }
 
 impl Raft {
-    /// A node with nothing: it begins a group ([`Event::Start`]) or waits to be told of one. This is
-    /// also how a node *rejoins* (RAFT-41): under a new id, nothing of the old one is left.
+    /// A node with nothing: it begins a group ([`Event::Start`]) or waits to be told of one. This
+    /// is also how a node *rejoins* (RAFT-41): under a new id, nothing of the old one is left.
     #[must_use]
     pub fn new(config: Config) -> Self {
         Self {

@@ -255,8 +255,8 @@ impl Raft {
         }
     }
 
-    /// How many entries of the message are in the log already. A conflict is cut away, but once in a
-    /// view only: `None` if there is another one.
+    /// How many entries of the message are in the log already. A conflict is cut away, but once in
+    /// a view only: `None` if there is another one.
     fn skip_known(&mut self, turn: &mut Turn<'_>, message: &AppendEntries) -> Option<usize> {
         if mutated(Mutant::RaftCutOnFirstAppend) && self.is_new_follower {
             self.rollback(turn, message.prev_idx);

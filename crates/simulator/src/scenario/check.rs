@@ -36,7 +36,8 @@ pub fn in_sync(group: &Group, nodes: &[NodeId]) -> Result<(), String> {
     Ok(())
 }
 
-/// What a node has committed is on a quorum of each of its active configurations that are committed.
+/// What a node has committed is on a quorum of each of its active configurations that are
+/// committed.
 ///
 /// # Errors
 /// Where it is missing.

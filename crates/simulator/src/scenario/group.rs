@@ -224,8 +224,8 @@ impl Group {
         self.step(id, Event::Append(entry))
     }
 
-    /// Delivers a message that `from` has said. Whether it arrived: a message over a missing link, or
-    /// with entries that the sender has cut off since, is lost.
+    /// Delivers a message that `from` has said. Whether it arrived: a message over a missing link,
+    /// or with entries that the sender has cut off since, is lost.
     ///
     /// # Errors
     /// As [`Group::step`].

@@ -1,5 +1,5 @@
-//! Scenarios drawn at random. Each command fits the group it is drawn for, so that it can be carried
-//! out; what it leads to is up to the protocol.
+//! Scenarios drawn at random. Each command fits the group it is drawn for, so that it can be
+//! carried out; what it leads to is up to the protocol.
 
 use quorate_consensus::raft::NodeId;
 use rand::seq::IndexedRandom as _;

@@ -1,5 +1,6 @@
 //! A second, plain account of the rules of signed Raft and of the scenario runner, written to be
-//! compared with the first: no shared code but the parser, every rule spelt out, no thought of speed.
+//! compared with the first: no shared code but the parser, every rule spelt out, no thought of
+//! speed.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 

@@ -1,5 +1,5 @@
-//! What the scenarios of the simulator cannot show: beginnings, learners, reads, back pressure, time
-//! and hostile messages.
+//! What the scenarios of the simulator cannot show: beginnings, learners, reads, back pressure,
+//! time and hostile messages.
 
 mod hostile;
 mod network;
