@@ -6,7 +6,6 @@ use quorate_consensus::core::{Core, Env};
 use quorate_crypto::threshold::Threshold;
 use quorate_replica::api::{Command, GroupConfig, Input, Output, Reply, Ticket};
 use quorate_replica::driver::{Driver, Turn};
-use quorate_storage::error::OpenError;
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha20Rng;
 
@@ -98,7 +97,8 @@ where
         seat.env = Env { now, rng: ChaCha20Rng::seed_from_u64(seed) };
         let Opened { store, mut recovered, repaired } = match store::open(&disk, seed, repair) {
             Ok(opened) => opened,
-            Err(OpenError::Disk(_)) if disk.fails() => return Err(Failed::Disk),
+            // A disk that misdirects writes may spoil the very repair: the operator tries again.
+            Err(_) if disk.fails() => return Err(Failed::Disk),
             Err(error) => return Err(Failed::Damaged(error.to_string())),
         };
         if traitor::role_of(&config.member.public()) == Some(Treason::Amnesiac) {
