@@ -16,9 +16,11 @@
 //! | [`catchup`] | fetching, verifying and serving certified blocks; skipping blockless epochs |
 //! | [`query`] | answers for the API |
 //! | [`driver`] | step, persist, release |
+//! | [`cft`] | the member of a signed Raft group: a driver of its own |
 pub mod api;
 pub mod block_maker;
 pub mod catchup;
+pub mod cft;
 pub mod change;
 pub mod driver;
 pub mod executor;

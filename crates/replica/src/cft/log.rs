@@ -1,0 +1,72 @@
+//! What a member needs of the log on its disk.
+
+use std::sync::Arc;
+
+use quorate_consensus::core::Durable;
+use quorate_consensus::raft::{LogRecord, NodeId, Seqno, View};
+
+/// What the disk still had when a member was opened.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Recovered {
+    /// The last view written.
+    pub view: View,
+    /// The vote in it.
+    pub voted_for: Option<NodeId>,
+    /// The highest commit index stored; it may be lower than it was.
+    pub commit_idx: Seqno,
+    /// The snapshot that the log begins after, if it does not begin with entry 1.
+    pub snapshot: Option<SnapshotFile>,
+    /// Last entry in the log (the snapshot's if it has none; 0 if there is nothing).
+    pub last_idx: Seqno,
+}
+
+/// A committed snapshot as it is stored \[7.5\].
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SnapshotFile {
+    /// The last transaction it stands for.
+    pub seqno: Seqno,
+    /// The transaction that has its digest.
+    pub evidence: Seqno,
+    /// The whole file.
+    pub bytes: Arc<[u8]>,
+}
+
+/// The log of one `cft` group: records through [`Durable`], entries back.
+pub trait Log: Durable<LogRecord> {
+    /// Bytes of the entries `from..=to` in order, as many as fit `max_bytes` but at least one;
+    /// empty if `from` is not in the log.
+    ///
+    /// # Errors
+    /// The disk's, or corruption.
+    fn entries(
+        &self,
+        from: Seqno,
+        to: Seqno,
+        max_bytes: usize,
+    ) -> Result<Vec<Arc<[u8]>>, Self::Error>;
+
+    /// Everything up to `seqno` is committed. Needs no sync of its own: after a crash a lower index
+    /// may be found.
+    ///
+    /// # Errors
+    /// The disk's.
+    fn commit(&mut self, seqno: Seqno) -> Result<(), Self::Error>;
+
+    /// Stores a committed snapshot.
+    ///
+    /// # Errors
+    /// The disk's.
+    fn store_snapshot(&mut self, snapshot: &SnapshotFile) -> Result<(), Self::Error>;
+
+    /// The latest snapshot stored, if any.
+    ///
+    /// # Errors
+    /// The disk's, or corruption.
+    fn snapshot(&self) -> Result<Option<SnapshotFile>, Self::Error>;
+
+    /// Makes an empty log begin after a snapshot.
+    ///
+    /// # Errors
+    /// The disk's.
+    fn install(&mut self, snapshot: &SnapshotFile) -> Result<(), Self::Error>;
+}

@@ -1,0 +1,20 @@
+//! One member of one `cft` group (signed Raft) without its body.
+//!
+//! The leader executes each transaction against its state, makes the writes into one entry of the
+//! ledger, and appends it; followers take entries, decode them and apply the writes. See
+//! `docs/protocol/signed-service.md`.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`api`] | inputs, outputs, commands, queries: the whole surface |
+//! | [`wire`] | packets between nodes |
+//! | [`keys`] | what a member does with keys |
+//! | [`log`] | what a member needs of the log on its disk |
+//! | [`driver`] | step, persist, release |
+pub mod api;
+pub mod driver;
+pub mod keys;
+pub mod log;
+pub mod wire;
+
+pub use driver::{CftDriver, OpenError, Turn};
