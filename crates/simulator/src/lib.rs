@@ -41,7 +41,7 @@ use crate::keyed::KeyedGeneration;
 use crate::properties::Violation;
 use crate::shrink::{Reduction, Shrunk};
 use crate::traitor::{Traitor, Treason};
-use crate::world::{Outcome, Plan, World};
+use crate::world::{Outcome, Plan, PoaWorld};
 
 /// Every so many seeds one runs the real threshold cryptography, and checks every signature.
 pub const REAL_EVERY: u64 = 20;
@@ -160,10 +160,10 @@ pub fn run_knob(options: &Options, knob: &str, seed: u64) -> Outcome {
 
 fn run_plan(options: &Options, seed: u64, plan: Plan) -> Outcome {
     if options.crypto == Crypto::Real || seed.is_multiple_of(REAL_EVERY) {
-        guarded(|| World::<Traitor<BlsGeneration>>::new(seed, plan).run())
+        guarded(|| PoaWorld::<Traitor<BlsGeneration>>::new(seed, plan).run())
     } else {
         let _memory = made::remember();
-        guarded(|| World::<Traitor<KeyedGeneration>>::new(seed, plan).run())
+        guarded(|| PoaWorld::<Traitor<KeyedGeneration>>::new(seed, plan).run())
     }
 }
 

@@ -1,54 +1,43 @@
-//! A whole network in one thread on virtual time: machines that run whole replicas of several
-//! groups over faulty disks, a network that loses, delays and reorders, clients that post, and the
-//! checkers that watch.
+//! A whole network in one thread on virtual time: machines that run whole members of several
+//! groups over faulty disks, a network that loses, delays and reorders, clients, and the checkers
+//! that watch.
 //!
 //! | module | what it tells |
 //! |---|---|
-//! | `betrayal` | traitors at work |
-//! | `story` | the phases of a seed: set-up, faults, heal; and the story of a removal |
+//! | [`play`] | what a protocol brings along: what sits on the machines, and what is played |
 //! | `clockwork` | virtual time: what happens when |
 //! | `network` | packets on their way |
-//! | `fate` | how blows strike |
-//! | `harm` | what a disk may suffer, and what is owed all the same |
+//! | `fate` | how blows strike, and how everything heals |
 //! | `nodes` | machines: started, fed, cut off from power |
-//! | `watch` | what nodes say goes to the checkers |
+//! | [`poa`] | HoneyBadgerBFT: producers, traitors, changes of the consensus |
 
-mod betrayal;
 mod clockwork;
 mod fate;
-mod harm;
 mod network;
 mod nodes;
-mod story;
-mod watch;
+pub mod play;
+pub mod poa;
 
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use quorate_consensus::core::{Core, Env, Time};
+use quorate_consensus::core::{Env, Time};
 use quorate_consensus::footprint::Footprint;
-use quorate_crypto::cipher::SymmetricKey;
-use quorate_crypto::keygen::KeyGeneration;
+use quorate_crypto::hash::Digest;
 use quorate_crypto::member::{MemberKey, MemberPublicKey};
 use quorate_crypto::recipient::EncryptKey;
-use quorate_crypto::threshold::Threshold;
-use quorate_ledger::genesis::GenesisBlock;
-use quorate_ledger::group::{Encryption, GroupDescriptor};
-use quorate_ledger::ids::{BlockId, GroupId};
-use quorate_ledger::view::{Protocol, View};
-use quorate_replica::api::{Input, PeerRef};
-use quorate_replica::driver::{Driver, Turn};
-use quorate_storage::store::GroupStore;
+use quorate_replica::api::PeerRef;
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::{ChaCha8Rng, ChaCha20Rng};
 
 use crate::disk::FaultyDisk;
 use crate::faults::{Blow, Counts, Faults, Outage};
-use crate::properties::{Ledger, Violation};
-use crate::traitor::twins::Twins;
-use crate::traitor::{self, Treason};
+use crate::properties::Violation;
+use crate::traitor::Treason;
 use clockwork::Scheduled;
+use play::Play;
+pub use poa::PoaWorld;
 
 /// Virtual time at which every world begins, in ms since the epoch.
 const BEGIN: u64 = 1_700_000_000_000;
@@ -64,11 +53,11 @@ const USUAL_SYNC_US: std::ops::Range<u64> = 200..4_000;
 pub struct Plan {
     /// Groups that every node is in.
     pub groups: usize,
-    /// Producers of the second view.
+    /// Members that order once the group is set up.
     pub producers: usize,
-    /// Nodes that follow without producing.
+    /// Nodes that follow without ordering.
     pub users: usize,
-    /// Nodes that join while the faults strike, and follow.
+    /// Nodes that join while the faults strike.
     pub joiners: usize,
     /// Producers that betray, with what they do.
     pub traitors: Vec<Treason>,
@@ -80,9 +69,9 @@ pub struct Plan {
     pub faulty_ms: u64,
     /// Bound on the recovery after it in virtual ms.
     pub heal_ms: u64,
-    /// Trxs posted to each group.
+    /// What clients do in each group: so many trxs are posted, so many operations are begun.
     pub posts: usize,
-    /// Epoch interval of the second view in ms.
+    /// Epoch interval in ms, for protocols that have epochs.
     pub interval_ms: u64,
     /// Whether the trace is printed as it happens.
     pub trace: bool,
@@ -92,7 +81,13 @@ impl Plan {
     /// All nodes of it.
     #[must_use]
     pub const fn nodes(&self) -> usize {
-        self.producers + self.users + self.joiners
+        self.founders() + self.joiners
+    }
+
+    /// Nodes that are there from the beginning.
+    #[must_use]
+    pub const fn founders(&self) -> usize {
+        self.producers + self.users
     }
 
     /// Producers that may fail in any way.
@@ -107,7 +102,7 @@ impl Plan {
 pub struct Outcome {
     /// The first property that did not hold.
     pub violation: Option<Violation>,
-    /// Blocks that became final.
+    /// What became final: blocks, or transactions.
     pub decisions: u64,
     /// Virtual time that passed, in ms.
     pub virtual_ms: u64,
@@ -116,21 +111,21 @@ pub struct Outcome {
     /// Faults that struck.
     pub faults: Counts,
     /// Digest of everything that happened.
-    pub digest: quorate_crypto::hash::Digest,
+    pub digest: Digest,
 }
 
 /// One group on one machine.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-struct Place {
+pub struct Place {
     node: usize,
     group: usize,
 }
 
-enum Happening<M> {
+enum Happening<P: Play> {
     Deliver {
         from: usize,
         to: Place,
-        packet: Rc<network::Packet<M>>,
+        packet: Rc<network::Packet<P::Checked>>,
     },
     Wake {
         place: Place,
@@ -143,7 +138,7 @@ enum Happening<M> {
     Release {
         place: Place,
         life: u64,
-        turn: Box<Turn>,
+        turn: Box<P::Turn>,
     },
     Connect {
         place: Place,
@@ -152,57 +147,37 @@ enum Happening<M> {
     Restart {
         node: usize,
     },
-    Post {
-        group: usize,
-    },
-    Read {
-        group: usize,
-    },
     Blow(usize),
-    /// A traitor does something on its own.
-    Beat {
-        node: usize,
-    },
     DiskWell {
         node: usize,
     },
     Reunite {
         until: u64,
     },
+    /// What only this play knows.
+    Play(P::Happening),
 }
 
-type Keys<C> = <<C as Core>::Generation as KeyGeneration>::Keys;
-
-/// One group's replica on one machine.
-struct Seat<C: Core>
-where
-    Keys<C>: Threshold,
-{
+/// One group's member on one machine.
+struct Seat<P: Play> {
     env: Env,
-    driver: Option<Driver<C, GroupStore<FaultyDisk>>>,
-    views: Vec<Arc<View>>,
+    member: Option<P::Member>,
     wake: Option<Time>,
     /// Waits for its next turn.
-    inbox: Vec<Input<C::Message>>,
+    inbox: Vec<P::Input>,
     /// Until when the turn in progress takes.
     busy_until: u64,
     /// Whether its next turn is scheduled.
     waits: bool,
-    /// Last block it said is final, since its disk was last harmed.
-    head: BlockId,
-    /// The head it must come to again after harm.
-    owes: BlockId,
+    record: P::Record,
 }
 
 /// A machine. All moments are in microseconds of the world's clock.
-struct Machine<C: Core>
-where
-    Keys<C>: Threshold,
-{
+struct Machine<P: Play> {
     member: MemberKey,
     encrypt: EncryptKey,
     disk: FaultyDisk,
-    seats: Vec<Seat<C>>,
+    seats: Vec<Seat<P>>,
     /// How often it was started.
     life: u64,
     paused_until: u64,
@@ -217,43 +192,27 @@ where
     usual_sync_us: u64,
     /// What follows when the lit fuse of its disk has burnt down.
     outage: Option<Outage>,
+    /// Nothing is expected of it.
     traitor: bool,
-    health: harm::Health,
+    health: P::Health,
 }
 
-/// What is known of a group.
-struct Group {
-    descriptor: GroupDescriptor,
-    ledger: Ledger,
-    checks: watch::Checks,
-    posted: usize,
-    ready: BTreeSet<usize>,
-    installed: BTreeSet<usize>,
-}
-
-/// A network of some groups, all ordered by the protocol `C`.
-pub struct World<C: Core>
-where
-    Keys<C>: Threshold,
-{
+/// A network of some groups, in which one protocol is played.
+pub struct World<P: Play> {
     plan: Plan,
     rng: ChaCha8Rng,
     now: u64,
     sequence: u64,
-    queue: BinaryHeap<Scheduled<C::Message>>,
+    queue: BinaryHeap<Scheduled<P>>,
     /// Places with something in their inbox at this moment.
     due: BTreeSet<Place>,
-    nodes: Vec<Machine<C>>,
-    groups: Vec<Group>,
-    /// What clients read, and where: apart from all other chance.
+    nodes: Vec<Machine<P>>,
+    /// What clients do, and where: apart from all other chance.
     clients: ChaCha8Rng,
     /// How full the buffers of a place are, looked at after its turn.
     footprint: Footprint,
     /// Machines that run with a member key: more than one for a traitor with a twin.
     by_member: BTreeMap<MemberPublicKey, Vec<usize>>,
-    /// What traitors are up to, by machine.
-    plots: BTreeMap<usize, betrayal::Plot>,
-    twins: Vec<Twins>,
     counts: Counts,
     violation: Option<Violation>,
     /// Nodes on the far side of a partition, until when.
@@ -261,6 +220,7 @@ where
     cuts: BTreeMap<(usize, usize), u64>,
     faulty: bool,
     tickets: u64,
+    play: P,
 }
 
 fn peer(node: usize) -> PeerRef {
@@ -272,22 +232,21 @@ fn node_of(peer: &PeerRef) -> usize {
     u64::from_be_bytes(bytes) as usize
 }
 
-impl<C: Core> World<C>
-where
-    Keys<C>: Threshold,
-{
-    /// Builds the world of a seed.
-    #[must_use]
-    pub fn new(seed: u64, plan: Plan) -> Self {
+impl<P: Play> World<P> {
+    /// Builds the world of a seed; `stage` makes what is played in it, with the machines and the
+    /// stream of keys in hand.
+    fn build(
+        seed: u64,
+        plan: Plan,
+        stage: impl FnOnce(&Plan, &[Machine<P>], &mut ChaCha20Rng) -> P,
+    ) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let mut keys = ChaCha20Rng::seed_from_u64(seed ^ 0x6b65_7973);
-        let nodes: Vec<Machine<C>> =
+        let nodes: Vec<Machine<P>> =
             (0..plan.nodes()).map(|_| Machine::new(&plan, &mut rng, &mut keys)).collect();
-        let owner = &nodes[0].member;
-        let groups = (0..plan.groups).map(|_| Group::new(owner, &mut keys)).collect();
+        let play = stage(&plan, &nodes, &mut keys);
         let by_member =
             nodes.iter().enumerate().map(|(i, n)| (n.member.public(), vec![i])).collect();
-        traitor::cast(BTreeMap::new());
         Self {
             plan,
             rng,
@@ -296,36 +255,35 @@ where
             queue: BinaryHeap::new(),
             due: BTreeSet::new(),
             nodes,
-            groups,
             clients: ChaCha8Rng::seed_from_u64(seed ^ 0x7265_6164),
             footprint: Footprint::new(),
             by_member,
-            plots: BTreeMap::new(),
-            twins: Vec::new(),
             counts: Counts::default(),
             violation: None,
             island: (BTreeSet::new(), 0),
             cuts: BTreeMap::new(),
             faulty: false,
             tickets: 0,
+            play,
         }
     }
 
     fn outcome(mut self, recovery_ms: Option<u64>) -> Outcome {
-        self.examine();
+        P::examine(&mut self);
         let mut counts = self.counts;
         for node in &self.nodes {
             for (kind, count) in node.disk.counts() {
                 counts.add_many(kind, count);
             }
         }
+        let (decisions, digest) = self.play.came_to();
         Outcome {
             violation: self.violation,
-            decisions: self.groups.iter().map(|g| g.ledger.head().0.0).sum(),
+            decisions,
             virtual_ms: self.now / MS,
             recovery_ms,
             faults: counts,
-            digest: Ledger::digest_of(self.groups.iter().map(|g| &g.ledger)),
+            digest,
         }
     }
 
@@ -343,6 +301,25 @@ where
         }
     }
 
+    /// When and among what something was seen, for whoever looks for the reason.
+    fn scene(&self) -> String {
+        let phase = if self.faulty { "under faults" } else { "without faults" };
+        let mut text = format!("  at {:.3} ms, {phase}", self.now as f64 / MS as f64);
+        for (node, machine) in self.nodes.iter().enumerate() {
+            text.push_str(&format!("\n  n{node}:"));
+            if machine.traitor {
+                text.push_str(" traitor");
+            }
+            if machine.paused_until > self.now {
+                text.push_str(" paused");
+            }
+            for group in 0..machine.seats.len() {
+                text.push_str(&format!(" g{group} {}", P::stands(self, Place { node, group })));
+            }
+        }
+        text
+    }
+
     /// Tells a reader something, if one is there.
     fn tell(&self, text: impl FnOnce() -> String) {
         if self.plan.trace {
@@ -350,41 +327,36 @@ where
         }
     }
 
-    fn places(&self) -> impl Iterator<Item = Place> + use<C> {
-        let (nodes, groups) = (self.nodes.len(), self.groups.len());
+    fn places(&self) -> impl Iterator<Item = Place> + use<P> {
+        let (nodes, groups) = (self.nodes.len(), self.plan.groups);
         (0..nodes).flat_map(move |node| (0..groups).map(move |group| Place { node, group }))
     }
 
-    fn seat(&self, place: Place) -> &Seat<C> {
+    fn seat(&self, place: Place) -> &Seat<P> {
         &self.nodes[place.node].seats[place.group]
     }
 
-    fn seat_mut(&mut self, place: Place) -> &mut Seat<C> {
+    fn seat_mut(&mut self, place: Place) -> &mut Seat<P> {
         &mut self.nodes[place.node].seats[place.group]
     }
 
     /// Whether a machine runs.
     fn is_up(&self, node: usize) -> bool {
-        self.nodes[node].seats.iter().all(|seat| seat.driver.is_some())
+        self.nodes[node].seats.iter().all(|seat| seat.member.is_some())
     }
 }
 
-impl<C: Core> Machine<C>
-where
-    Keys<C>: Threshold,
-{
+impl<P: Play> Machine<P> {
     fn new(plan: &Plan, rng: &mut ChaCha8Rng, keys: &mut ChaCha20Rng) -> Self {
         let usual_sync_us = if rng.random_bool(0.1) { 0 } else { rng.random_range(USUAL_SYNC_US) };
         let seats = (0..plan.groups).map(|_| Seat {
             env: Env { now: Time(BEGIN), rng: ChaCha20Rng::seed_from_u64(rng.next_u64()) },
-            driver: None,
-            views: Vec::new(),
+            member: None,
             wake: None,
             inbox: Vec::new(),
             busy_until: 0,
             waits: false,
-            head: BlockId(0),
-            owes: BlockId(0),
+            record: P::Record::default(),
         });
         Self {
             member: MemberKey::generate(keys),
@@ -402,29 +374,7 @@ where
             usual_sync_us,
             outage: None,
             traitor: false,
-            health: harm::Health::default(),
+            health: P::Health::default(),
         }
-    }
-}
-
-impl Group {
-    fn new(owner: &MemberKey, keys: &mut ChaCha20Rng) -> Self {
-        let mut uuid = [0u8; 16];
-        keys.fill_bytes(&mut uuid);
-        let id = GroupId(uuid::Builder::from_random_bytes(uuid).into_uuid());
-        let descriptor = GroupDescriptor {
-            id,
-            name: "simulated".into(),
-            owner: owner.public(),
-            consensus: Protocol::Poa,
-            encryption: Encryption::Public,
-            cipher_key: SymmetricKey::generate(keys),
-            app_key: "simulation".into(),
-            genesis: GenesisBlock::build(owner, id, (BEGIN * 1_000_000) as i64),
-        };
-        let ledger = Ledger::new(id, descriptor.genesis.hash());
-        let checks = watch::Checks::new(&descriptor);
-        let (ready, installed) = (BTreeSet::new(), BTreeSet::new());
-        Self { descriptor, ledger, checks, posted: 0, ready, installed }
     }
 }

@@ -10,7 +10,7 @@ use quorate_ledger::mutants::{Mutant, activate};
 use quorate_simulator::faults::{self, Faults};
 use quorate_simulator::keyed::KeyedGeneration;
 use quorate_simulator::traitor::{Traitor, Treason};
-use quorate_simulator::world::{Outcome, Plan, World};
+use quorate_simulator::world::{Outcome, Plan, PoaWorld};
 use quorate_simulator::{Crypto, Options, guarded, plan};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -93,7 +93,7 @@ impl Hunt {
     fn run(&self, seed: u64) -> Outcome {
         let _memory = quorate_crypto::made::remember();
         guarded(|| {
-            let world = World::<Traitor<KeyedGeneration>>::new(seed, self.plan(seed));
+            let world = PoaWorld::<Traitor<KeyedGeneration>>::new(seed, self.plan(seed));
             match self.story {
                 Story::Usual => world.run(),
                 Story::Renewal => world.run_renewal(),

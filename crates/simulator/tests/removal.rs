@@ -4,7 +4,7 @@
 use quorate_simulator::faults::Faults;
 use quorate_simulator::keyed::KeyedGeneration;
 use quorate_simulator::traitor::Traitor;
-use quorate_simulator::world::{Plan, World};
+use quorate_simulator::world::{Plan, PoaWorld};
 
 fn removed(producers: usize, seeds: std::ops::Range<u64>) {
     for seed in seeds {
@@ -22,7 +22,7 @@ fn removed(producers: usize, seeds: std::ops::Range<u64>) {
             interval_ms: 500,
             trace: false,
         };
-        let outcome = World::<Traitor<KeyedGeneration>>::new(seed, plan).run_removal();
+        let outcome = PoaWorld::<Traitor<KeyedGeneration>>::new(seed, plan).run_removal();
         assert_eq!(outcome.violation, None, "{producers} producers, seed {seed}");
         let waited = outcome.recovery_ms.expect("it was removed");
         assert!(waited < 30_000, "{producers} producers, seed {seed}: {waited} ms");

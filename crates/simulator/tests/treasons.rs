@@ -4,7 +4,7 @@
 use quorate_simulator::faults::{self, Faults};
 use quorate_simulator::keyed::KeyedGeneration;
 use quorate_simulator::traitor::{Traitor, Treason};
-use quorate_simulator::world::{Outcome, World};
+use quorate_simulator::world::{Outcome, PoaWorld};
 use quorate_simulator::{Crypto, Options, guarded, plan};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -20,7 +20,7 @@ fn run(nodes: usize, traitors: &[Treason], seed: u64, quiet: bool) -> Outcome {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         plan.schedule = faults::schedule(&mut rng, &plan.faults, plan.nodes(), plan.faulty_ms);
     }
-    guarded(|| World::<Traitor<KeyedGeneration>>::new(seed, plan).run())
+    guarded(|| PoaWorld::<Traitor<KeyedGeneration>>::new(seed, plan).run())
 }
 
 fn borne(nodes: usize, traitors: &[Treason], seeds: std::ops::Range<u64>) {

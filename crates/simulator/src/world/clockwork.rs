@@ -3,40 +3,39 @@
 use std::cmp::{Ordering, Reverse};
 use std::collections::BTreeSet;
 
-use quorate_consensus::core::{Core, Time};
-use quorate_crypto::threshold::Threshold;
-use quorate_replica::api::Input;
+use quorate_consensus::core::Time;
 
-use super::{BEGIN, Happening, Keys, MS, Place, World, peer};
+use super::play::Play;
+use super::{BEGIN, Happening, MS, Place, World, peer};
 
 /// Something in the queue. The earliest is the greatest; of one moment, the first scheduled.
-pub(super) struct Scheduled<M> {
+pub(super) struct Scheduled<P: Play> {
     time: u64,
     sequence: u64,
-    happening: Happening<M>,
+    happening: Happening<P>,
 }
 
-impl<M> Scheduled<M> {
+impl<P: Play> Scheduled<P> {
     fn rank(&self) -> Reverse<(u64, u64)> {
         Reverse((self.time, self.sequence))
     }
 }
 
-impl<M> PartialEq for Scheduled<M> {
+impl<P: Play> PartialEq for Scheduled<P> {
     fn eq(&self, other: &Self) -> bool {
         self.rank() == other.rank()
     }
 }
 
-impl<M> Eq for Scheduled<M> {}
+impl<P: Play> Eq for Scheduled<P> {}
 
-impl<M> PartialOrd for Scheduled<M> {
+impl<P: Play> PartialOrd for Scheduled<P> {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl<M> Ord for Scheduled<M> {
+impl<P: Play> Ord for Scheduled<P> {
     fn cmp(&self, other: &Self) -> Ordering {
         self.rank().cmp(&other.rank())
     }
@@ -76,16 +75,13 @@ impl Clock {
     }
 }
 
-impl<C: Core> World<C>
-where
-    Keys<C>: Threshold,
-{
-    pub(super) fn at(&mut self, time: u64, happening: Happening<C::Message>) {
+impl<P: Play> World<P> {
+    pub(super) fn at(&mut self, time: u64, happening: Happening<P>) {
         self.sequence += 1;
         self.queue.push(Scheduled { time, sequence: self.sequence, happening });
     }
 
-    pub(super) fn in_ms(&mut self, ms: u64, happening: Happening<C::Message>) {
+    pub(super) fn in_ms(&mut self, ms: u64, happening: Happening<P>) {
         self.at(self.now + ms * MS, happening);
     }
 
@@ -113,13 +109,13 @@ where
         false
     }
 
-    fn happen(&mut self, happening: Happening<C::Message>) {
+    fn happen(&mut self, happening: Happening<P>) {
         match happening {
-            Happening::Deliver { from, to, packet } => self.arrive(from, to, &packet),
+            Happening::Deliver { from, to, packet } => P::arrive(self, from, to, &packet),
             Happening::Wake { place } => {
                 let shown = self.clock(place.node);
                 if self.seat(place).wake.is_some_and(|wake| wake <= shown) {
-                    self.give(place, Input::Wake);
+                    self.give(place, P::wake());
                 }
             }
             Happening::Free { place } => {
@@ -127,13 +123,13 @@ where
                 self.due.insert(place);
             }
             Happening::Release { place, life, turn } => {
-                if self.nodes[place.node].life == life && self.seat(place).driver.is_some() {
-                    self.dispatch(place, *turn);
+                if self.nodes[place.node].life == life && self.seat(place).member.is_some() {
+                    P::dispatch(self, place, *turn);
                 }
             }
             Happening::Connect { place, other } => {
                 if self.is_up(other) {
-                    self.give(place, Input::Connected(peer(other)));
+                    self.give(place, P::connected(peer(other)));
                 }
             }
             Happening::Restart { node } => {
@@ -141,13 +137,7 @@ where
                     self.start(node);
                 }
             }
-            Happening::Post { group } => {
-                self.post(group);
-                self.read_soon(group);
-            }
-            Happening::Read { group } => self.read(group),
             Happening::Blow(blow) => self.strike(blow),
-            Happening::Beat { node } => self.beat(node),
             Happening::DiskWell { node } => self.mend_disk(node),
             Happening::Reunite { until } => {
                 if self.island.1 == until {
@@ -155,13 +145,14 @@ where
                     self.connect_all();
                 }
             }
+            Happening::Play(happening) => P::happen(self, happening),
         }
     }
 
     /// Puts something into a place's inbox.
-    pub(super) fn give(&mut self, place: Place, input: Input<C::Message>) {
+    pub(super) fn give(&mut self, place: Place, input: P::Input) {
         let seat = self.seat_mut(place);
-        if seat.driver.is_some() {
+        if seat.member.is_some() {
             seat.inbox.push(input);
             self.due.insert(place);
         }

@@ -1,35 +1,22 @@
-//! Clients that post, and blows that strike.
+//! How blows strike, and how everything heals.
 
-use quorate_consensus::core::Core;
-use quorate_crypto::threshold::Threshold;
-use quorate_ledger::trx::TrxType;
-use quorate_replica::api::Command;
 use rand::RngExt;
 
-use super::{Happening, Keys, MS, Place, World};
+use super::play::Play;
+use super::{Happening, MS, Place, World};
 use crate::disk::DiskFaults;
 use crate::faults::{Harm, Misfortune, Outage};
 
-impl<C: Core> World<C>
-where
-    Keys<C>: Threshold,
-{
-    /// A client posts at some correct node that answers.
-    pub(super) fn post(&mut self, group: usize) {
-        self.groups[group].posted += 1;
-        let live: Vec<usize> = (0..self.nodes.len())
-            .filter(|&n| {
-                let node = &self.nodes[n];
-                self.is_up(n) && node.paused_until <= self.now && !node.traitor
-            })
-            .collect();
-        if live.is_empty() {
-            return;
+impl<P: Play> World<P> {
+    /// The faulty phase begins: the blows of the schedule will strike, and joiners come.
+    pub(super) fn schedule_blows(&mut self) {
+        for blow in 0..self.plan.schedule.len() {
+            self.in_ms(self.plan.schedule[blow].at_ms, Happening::Blow(blow));
         }
-        let node = live[self.rng.random_range(0..live.len())];
-        let payload = format!("{{\"post\":{}}}", self.groups[group].posted).into_bytes();
-        let command = Command::Submit { kind: TrxType::Post, payload };
-        self.command(Place { node, group }, command);
+        for node in self.plan.founders()..self.plan.nodes() {
+            let moment = self.rng.random_range(0..self.plan.faulty_ms.max(1));
+            self.in_ms(moment, Happening::Restart { node });
+        }
     }
 
     /// Lets a blow of the schedule strike.
@@ -97,7 +84,7 @@ where
             }
             Misfortune::BadDisk { node, ms } => {
                 let misdirect = self.plan.faults.misdirect;
-                let astray = misdirect > 0.0 && self.goes_astray(node);
+                let astray = misdirect > 0.0 && P::goes_astray(self, node);
                 let knobs = &self.plan.faults;
                 let faults = DiskFaults {
                     capacity: 0,
@@ -110,15 +97,44 @@ where
             }
             Misfortune::Rot { node } => {
                 if self.is_up(node) {
-                    self.harm(node, Harm::BitFlip);
+                    P::harm(self, node, Harm::BitFlip);
                     self.counts.add("rot");
                 }
             }
         }
     }
 
+    /// The faults end: everything works again, and what was down starts.
+    pub(super) fn heal(&mut self) {
+        self.faulty = false;
+        self.island.1 = 0;
+        self.cuts.clear();
+        for node in 0..self.nodes.len() {
+            self.mend_disk(node);
+            let (now, machine) = (self.now, &mut self.nodes[node]);
+            machine.disk.defuse();
+            machine.paused_until = 0;
+            machine.clogged_until = 0;
+            machine.slow_until = 0;
+            machine.foreign_until = 0;
+            machine.line.until = 0;
+            machine.clock.drift(0, now);
+            machine.seats.iter_mut().for_each(|seat| seat.waits = false);
+            if P::operate(self, node) {
+                continue;
+            }
+            if self.is_up(node) {
+                self.wake_all(node);
+            } else {
+                self.start(node);
+            }
+        }
+        self.due.extend(self.places());
+        self.connect_all();
+    }
+
     pub(super) fn mend_disk(&mut self, node: usize) {
-        self.is_straight(node);
+        P::mended(self, node);
         let machine = &mut self.nodes[node];
         machine.disk.set_faults(DiskFaults::default());
         machine.sync_us = machine.usual_sync_us;
@@ -126,7 +142,7 @@ where
 
     /// After a change of its clock a machine's wishes come due at other moments.
     pub(super) fn wake_all(&mut self, node: usize) {
-        for group in 0..self.groups.len() {
+        for group in 0..self.plan.groups {
             self.schedule_wake(Place { node, group });
         }
     }

@@ -1,18 +1,14 @@
 //! The network: loses, delays, doubles, spoils, holds back and cuts off.
 
-use std::cell::RefCell;
+use std::cell::{RefCell, RefMut};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use quorate_consensus::core::{Core, Message};
-use quorate_crypto::threshold::Threshold;
-use quorate_ledger::ids::GroupId;
-use quorate_ledger::view::View;
-use quorate_replica::api::{Address, Input};
-use quorate_replica::wire::{self, Inbound, MAGIC, PacketError, VerifyContext, WIRE_VERSION};
+use quorate_replica::api::Address;
 use rand::RngExt;
 
-use super::{Happening, Keys, MS, Place, World, node_of, peer};
+use super::play::Play;
+use super::{Happening, MS, Place, World, node_of};
 
 /// Delay of a packet without faults, at most, in ms.
 const QUIET_DELAY_MS: u64 = 10;
@@ -39,19 +35,13 @@ impl Line {
     }
 }
 
-/// A packet on its way to some receivers. To check it is a pure function, and costly: it is done
-/// once for all receivers that know the same views.
-pub(super) struct Packet<M> {
+/// A packet on its way to some receivers, with what has been found out about it.
+pub struct Packet<K> {
     bytes: Arc<[u8]>,
-    checked: RefCell<Option<Checked<M>>>,
+    checked: RefCell<Option<K>>,
 }
 
-struct Checked<M> {
-    views: Vec<Arc<View>>,
-    found: Result<Inbound<M>, PacketError>,
-}
-
-impl<M: Message> Packet<M> {
+impl<K> Packet<K> {
     pub(super) fn new(bytes: Arc<[u8]>) -> Rc<Self> {
         Rc::new(Self { bytes, checked: RefCell::new(None) })
     }
@@ -71,44 +61,22 @@ impl<M: Message> Packet<M> {
         &self.bytes
     }
 
+    /// What has been found out about it.
+    pub(super) fn checked(&self) -> RefMut<'_, Option<K>> {
+        self.checked.borrow_mut()
+    }
+
     /// A copy that is not byte for byte the same.
     fn altered(&self, alter: impl FnOnce(&mut [u8])) -> Rc<Self> {
         let mut bytes = self.bytes.to_vec();
         alter(&mut bytes);
         Self::new(bytes.into())
     }
-
-    /// What its signatures vouch for, for a receiver that is in `group` and knows `views`. A packet
-    /// is sent to receivers of one group only.
-    fn check(&self, group: GroupId, views: &[Arc<View>]) -> Result<Inbound<M>, PacketError> {
-        let mut checked = self.checked.borrow_mut();
-        if let Some(before) = checked.as_ref().filter(|before| before.views == views) {
-            return before.found.clone();
-        }
-        let context = VerifyContext { group, views: views.to_vec(), known: None };
-        let found = wire::verify(&self.bytes, &context);
-        *checked = Some(Checked { views: context.views, found: found.clone() });
-        found
-    }
 }
 
-impl<C: Core> World<C>
-where
-    Keys<C>: Threshold,
-{
-    /// A place sends a packet; what a traitor's replica sends may become another one.
-    pub(super) fn send(&mut self, from: Place, to: &Address, packet: &Rc<Packet<C::Message>>) {
-        if self.nodes[from.node].traitor {
-            for packet in self.betrayed(from, packet) {
-                self.put(from, to, &packet);
-            }
-        } else {
-            self.put(from, to, packet);
-        }
-    }
-
+impl<P: Play> World<P> {
     /// Puts a packet on its ways.
-    pub(super) fn put(&mut self, from: Place, to: &Address, packet: &Rc<Packet<C::Message>>) {
+    pub(super) fn put(&mut self, from: Place, to: &Address, packet: &Rc<Packet<P::Checked>>) {
         let group = from.group;
         match to {
             Address::Member(member) => {
@@ -144,8 +112,8 @@ where
         self.faulty && rate > 0.0 && self.rng.random_bool(rate)
     }
 
-    fn route(&mut self, from: usize, to: Place, packet: &Rc<Packet<C::Message>>) {
-        if from == to.node || self.misses_twin(from, to.node) {
+    fn route(&mut self, from: usize, to: Place, packet: &Rc<Packet<P::Checked>>) {
+        if from == to.node || P::misses(self, from, to.node) {
             return;
         }
         if self.faulty && self.cut(from, to.node) {
@@ -158,7 +126,7 @@ where
         }
         let mut packet = Rc::clone(packet);
         if self.nodes[from].foreign_until > self.now {
-            packet = packet.altered(|bytes| bytes[MAGIC.len()] = WIRE_VERSION + 1);
+            packet = packet.altered(P::foreign);
             self.counts.add("wire_version");
         }
         if self.chance(self.plan.faults.corrupt) {
@@ -179,7 +147,7 @@ where
         self.deliver(from, to, packet);
     }
 
-    fn deliver(&mut self, from: usize, to: Place, packet: Rc<Packet<C::Message>>) {
+    fn deliver(&mut self, from: usize, to: Place, packet: Rc<Packet<P::Checked>>) {
         let most = if self.faulty { self.plan.faults.delay_ms.max(2) } else { QUIET_DELAY_MS };
         let mut delay = self.rng.random_range(MS..=most * MS);
         if delay > QUIET_DELAY_MS * MS {
@@ -207,29 +175,6 @@ where
             self.counts.add("clog");
         }
         self.at(time, Happening::Deliver { from, to, packet });
-    }
-
-    /// A packet is there: what its signatures vouch for goes into the inbox.
-    pub(super) fn arrive(&mut self, from: usize, to: Place, packet: &Packet<C::Message>) {
-        if self.nodes[to.node].traitor {
-            self.overhear(to, packet);
-        }
-        if self.seat(to).driver.is_none() {
-            return;
-        }
-        let group = self.groups[to.group].descriptor.id;
-        let inbound = match packet.check(group, &self.seat(to).views) {
-            Ok(inbound) => inbound,
-            Err(error) => {
-                self.tell(|| format!("{to} drops a packet of n{from}: {error}"));
-                return;
-            }
-        };
-        self.tell(|| {
-            let text: String = format!("{inbound:?}").chars().take(160).collect();
-            format!("{to} hears n{from}: {text}")
-        });
-        self.give(to, Input::Inbound(peer(from), inbound));
     }
 
     pub(super) fn connect_all(&mut self) {

@@ -7,15 +7,16 @@ use quorate_ledger::proto::{ActionType, AnnounceType};
 use quorate_replica::api::{Answer, Command, Query};
 use rand::RngExt;
 
-use super::{Happening, Keys, MS, Outcome, Place, World};
+use super::{Keys, Place, PoaHappening, PoaWorld};
 use crate::faults::{Harm, Outage};
+use crate::world::{Happening, MS, Outcome};
 
 /// Bound on the set-up (announce, change of the consensus) without faults, in virtual ms.
 const SETUP_MS: u64 = 120_000;
 /// First epoch of a view of all producers.
 const FIRST_EPOCH: u64 = 100;
 
-impl<C: Core> World<C>
+impl<C: Core> PoaWorld<C>
 where
     Keys<C>: Threshold,
 {
@@ -46,11 +47,11 @@ where
         self.set_up();
         self.betray();
         self.faulty = true;
-        let founders = self.founders();
+        let founders = self.plan.founders();
         let gap = self.plan.faulty_ms / (self.plan.posts.max(1) as u64);
-        for group in 0..self.groups.len() {
+        for group in 0..self.play.groups.len() {
             for post in 0..self.plan.posts as u64 {
-                self.in_ms(post * gap, Happening::Post { group });
+                self.in_ms(post * gap, Happening::Play(PoaHappening::Post { group }));
             }
         }
         let (moment, end) = (self.now + 2_000 * MS, self.now + self.plan.faulty_ms * MS);
@@ -79,18 +80,12 @@ where
         self.faulty = true;
         let end = self.now + self.plan.faulty_ms * MS;
         let gap = self.plan.faulty_ms / (self.plan.posts.max(1) as u64);
-        for group in 0..self.groups.len() {
+        for group in 0..self.play.groups.len() {
             for post in 0..self.plan.posts as u64 {
-                self.in_ms(post * gap, Happening::Post { group });
+                self.in_ms(post * gap, Happening::Play(PoaHappening::Post { group }));
             }
         }
-        for blow in 0..self.plan.schedule.len() {
-            self.in_ms(self.plan.schedule[blow].at_ms, Happening::Blow(blow));
-        }
-        for node in self.founders()..self.plan.nodes() {
-            let moment = self.rng.random_range(0..self.plan.faulty_ms.max(1));
-            self.in_ms(moment, Happening::Restart { node });
-        }
+        self.schedule_blows();
         self.run_until(end, |_| false);
         if self.violation.is_some() {
             return None;
@@ -109,9 +104,9 @@ where
     }
 
     fn not_converged(&mut self) {
-        let missing: usize = self.groups.iter().map(|g| g.ledger.missing().count()).sum();
+        let missing: usize = self.play.groups.iter().map(|g| g.ledger.missing().count()).sum();
         let heads: Vec<Vec<u64>> =
-            self.nodes.iter().map(|n| n.seats.iter().map(|s| s.head.0).collect()).collect();
+            self.nodes.iter().map(|n| n.seats.iter().map(|s| s.record.head.0).collect()).collect();
         let text = format!(
             "{} ms after the faults heads are {heads:?}, {missing} acknowledged trxs missing",
             self.plan.heal_ms
@@ -120,21 +115,16 @@ where
         self.fail(property, text);
     }
 
-    /// Nodes that are there from the beginning.
-    pub(super) fn founders(&self) -> usize {
-        self.plan.producers + self.plan.users
-    }
-
     /// The owner creates the groups, everybody joins and announces, the consensus is changed from
     /// the owner alone to all producers.
     fn set_up(&mut self) {
-        let founders = self.founders();
+        let founders = self.plan.founders();
         for node in 0..founders {
             self.start(node);
         }
         let end = self.now + SETUP_MS * MS;
-        let ready =
-            self.run_until(end, |world| world.groups.iter().all(|g| g.ready.len() == founders));
+        let ready = self
+            .run_until(end, |world| world.play.groups.iter().all(|g| g.ready.len() == founders));
         if !ready {
             return self
                 .fail("progress_after_heal", "set-up: the genesis documents did not spread");
@@ -158,8 +148,8 @@ where
     fn change_to(&mut self, producers: usize, start_from_epoch: u64) {
         let producers: Vec<MemberPublicKey> =
             self.nodes[..producers].iter().map(|n| n.member.public()).collect();
-        for group in 0..self.groups.len() {
-            self.groups[group].installed.clear();
+        for group in 0..self.play.groups.len() {
+            self.play.groups[group].installed.clear();
             let command = Command::ChangeConsensus {
                 producers: producers.clone(),
                 start_from_epoch,
@@ -172,53 +162,28 @@ where
     }
 
     fn installed_by(&self, nodes: usize) -> bool {
-        self.groups.iter().all(|group| group.installed.range(..self.plan.nodes()).count() >= nodes)
+        self.play
+            .groups
+            .iter()
+            .all(|group| group.installed.range(..self.plan.nodes()).count() >= nodes)
     }
 
     fn announced_everywhere(&self) -> bool {
         self.nodes[0].seats.iter().all(|seat| {
             let announced = Query::Announced(AnnounceType::AsProducer);
-            match seat.driver.as_ref().map(|driver| driver.query(announced)) {
+            match seat.member.as_ref().map(|driver| driver.query(announced)) {
                 Some(Ok(Answer::Announced(items))) => items.len() >= self.plan.producers,
                 _ => false,
             }
         })
     }
 
-    fn heal(&mut self) {
-        self.faulty = false;
-        self.island.1 = 0;
-        self.cuts.clear();
-        for node in 0..self.nodes.len() {
-            self.mend_disk(node);
-            let (now, machine) = (self.now, &mut self.nodes[node]);
-            machine.disk.defuse();
-            machine.paused_until = 0;
-            machine.clogged_until = 0;
-            machine.slow_until = 0;
-            machine.foreign_until = 0;
-            machine.line.until = 0;
-            machine.clock.drift(0, now);
-            machine.seats.iter_mut().for_each(|seat| seat.waits = false);
-            if self.operate(node) {
-                continue;
-            }
-            if self.is_up(node) {
-                self.wake_all(node);
-            } else {
-                self.start(node);
-            }
-        }
-        self.due.extend(self.places());
-        self.connect_all();
-    }
-
     fn converged(&mut self) -> bool {
-        (0..self.groups.len()).all(|group| {
-            let known = &self.groups[group];
+        (0..self.play.groups.len()).all(|group| {
+            let known = &self.play.groups[group];
             let head = known.ledger.head().0;
             let correct = self.nodes.iter().filter(|n| !n.traitor);
-            correct.into_iter().all(|n| n.seats[group].head == head)
+            correct.into_iter().all(|n| n.seats[group].record.head == head)
                 && known.posted == self.plan.posts
                 && known.ledger.missing().next().is_none()
         })
@@ -240,9 +205,9 @@ where
             return None;
         }
         let recovery = (self.now - began) / MS;
-        for group in 0..self.groups.len() {
+        for group in 0..self.play.groups.len() {
             for post in 0..self.plan.posts as u64 {
-                self.in_ms(post * 50, Happening::Post { group });
+                self.in_ms(post * 50, Happening::Play(PoaHappening::Post { group }));
             }
         }
         let moment = self.now + 2_000 * MS;

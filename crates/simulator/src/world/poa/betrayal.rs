@@ -9,8 +9,8 @@ use quorate_ledger::ids::GroupId;
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::{ChaCha8Rng, ChaCha20Rng};
 
-use super::network::Packet;
-use super::{BEGIN, Happening, Keys, MS, Machine, Place, World};
+use super::members::Checked;
+use super::{BEGIN, Keys, Place, PoaHappening, PoaWorld};
 use crate::faults::{Harm, Outage};
 use crate::store;
 use crate::traitor::amnesia;
@@ -18,6 +18,8 @@ use crate::traitor::packets::{self, BEAT_MS, Memory, Vantage};
 use crate::traitor::purse::Purse;
 use crate::traitor::twins::Twins;
 use crate::traitor::{self, Treason};
+use crate::world::network::Packet;
+use crate::world::{Happening, MS, Machine};
 
 /// A traitor's means in one group.
 struct Lot {
@@ -32,7 +34,7 @@ pub(super) struct Plot {
     lots: Vec<Lot>,
 }
 
-impl<C: Core> World<C>
+impl<C: Core> PoaWorld<C>
 where
     Keys<C>: Threshold,
 {
@@ -50,7 +52,7 @@ where
             roles.insert(member.public(), treason);
             self.counts.add(treason.name());
             self.nodes[chosen].traitor = true;
-            let groups = self.groups.iter().map(|group| group.descriptor.id);
+            let groups = self.play.groups.iter().map(|group| group.descriptor.id);
             let lots = groups.map(|group| Lot {
                 purse: Purse::new(group, member.clone()),
                 memory: Memory::default(),
@@ -60,8 +62,8 @@ where
                 lots: lots.collect(),
                 rng: ChaCha8Rng::seed_from_u64(self.rng.next_u64()),
             };
-            self.plots.insert(chosen, plot);
-            self.in_ms(BEAT_MS, Happening::Beat { node: chosen });
+            self.play.plots.insert(chosen, plot);
+            self.in_ms(BEAT_MS, Happening::Play(PoaHappening::Beat { node: chosen }));
             self.steal(chosen);
             if treason == Treason::Twins {
                 self.bear_twin(chosen);
@@ -74,9 +76,9 @@ where
     fn steal(&mut self, node: usize) {
         let machine = &self.nodes[node];
         let copy = machine.disk.copy();
-        let Some(plot) = self.plots.get_mut(&node) else { return };
+        let Some(plot) = self.play.plots.get_mut(&node) else { return };
         for (group, lot) in plot.lots.iter_mut().enumerate() {
-            let views = &machine.seats[group].views;
+            let views = &machine.seats[group].record.views;
             if let Ok(opened) = store::open(&copy.dir(&format!("g{group}")), 0, false) {
                 lot.purse.steal(views, &opened.recovered.secrets);
             }
@@ -97,14 +99,14 @@ where
         twin.life = original.life;
         self.by_member.entry(twin.member.public()).or_default().push(second);
         self.nodes.push(twin);
-        self.twins.push(Twins::new(&mut self.rng, first, second, self.plan.nodes()));
+        self.play.twins.push(Twins::new(&mut self.rng, first, second, self.plan.nodes()));
         self.start(second);
     }
 
     /// Whether a packet between these machines is not for this one of two twins.
     pub(super) fn misses_twin(&mut self, from: usize, to: usize) -> bool {
         let rng = &mut self.rng;
-        self.twins.iter().any(|twins| twins.miss(rng, from, to))
+        self.play.twins.iter().any(|twins| twins.miss(rng, from, to))
     }
 
     /// Calls `act` with what a traitor has and sees at a place.
@@ -114,9 +116,10 @@ where
         act: impl FnOnce(Treason, &Vantage<'_>, &mut ChaCha8Rng) -> T,
     ) -> Option<T> {
         let now_ns = ((BEGIN + self.now / MS) * 1_000_000) as i64;
-        let groups: Vec<GroupId> = self.groups.iter().map(|group| group.descriptor.id).collect();
-        let status = self.seat(place).driver.as_ref()?.status();
-        let Plot { treason, rng, lots } = self.plots.get_mut(&place.node)?;
+        let groups: Vec<GroupId> =
+            self.play.groups.iter().map(|group| group.descriptor.id).collect();
+        let status = self.seat(place).member.as_ref()?.status();
+        let Plot { treason, rng, lots } = self.play.plots.get_mut(&place.node)?;
         let Lot { purse, memory } = &lots[place.group];
         let vantage = Vantage { purse, memory, status: &status, groups: &groups, now_ns };
         Some(act(*treason, &vantage, rng))
@@ -126,8 +129,8 @@ where
     pub(super) fn betrayed(
         &mut self,
         from: Place,
-        packet: &Rc<Packet<C::Message>>,
-    ) -> Vec<Rc<Packet<C::Message>>> {
+        packet: &Rc<Packet<Checked<C::Message>>>,
+    ) -> Vec<Rc<Packet<Checked<C::Message>>>> {
         self.overhear(from, packet);
         let changed = self.at_vantage(from, |treason, vantage, rng| {
             packets::rewrite::<C::Message>(treason, vantage, rng, packet.bytes())
@@ -139,17 +142,17 @@ where
     }
 
     /// A traitor remembers what it hears and says.
-    pub(super) fn overhear(&mut self, place: Place, packet: &Packet<C::Message>) {
-        if let Some(Plot { rng, lots, .. }) = self.plots.get_mut(&place.node) {
+    pub(super) fn overhear(&mut self, place: Place, packet: &Packet<Checked<C::Message>>) {
+        if let Some(Plot { rng, lots, .. }) = self.play.plots.get_mut(&place.node) {
             lots[place.group].memory.keep(rng, packet.bytes());
         }
     }
 
     /// A traitor does something on its own.
     pub(super) fn beat(&mut self, node: usize) {
-        self.in_ms(BEAT_MS, Happening::Beat { node });
-        let Some(plot) = self.plots.get_mut(&node) else { return };
-        if !self.nodes[node].seats.iter().all(|seat| seat.driver.is_some()) {
+        self.in_ms(BEAT_MS, Happening::Play(PoaHappening::Beat { node }));
+        let Some(plot) = self.play.plots.get_mut(&node) else { return };
+        if !self.nodes[node].seats.iter().all(|seat| seat.member.is_some()) {
             return;
         }
         if plot.treason == Treason::Amnesiac {
@@ -158,14 +161,15 @@ where
             }
             return;
         }
-        let fresh = (0..self.groups.len()).any(|group| {
-            let known = self.plots[&node].lots[group].purse.seat().map(|seat| seat.view.number);
-            self.nodes[node].seats[group].views.last().map(|view| view.number) != known
+        let fresh = (0..self.play.groups.len()).any(|group| {
+            let known =
+                self.play.plots[&node].lots[group].purse.seat().map(|seat| seat.view.number);
+            self.nodes[node].seats[group].record.views.last().map(|view| view.number) != known
         });
         if fresh {
             self.steal(node);
         }
-        for group in 0..self.groups.len() {
+        for group in 0..self.play.groups.len() {
             let place = Place { node, group };
             let sent = self.at_vantage(place, |treason, vantage, rng| {
                 packets::scheme::<C::Message>(treason, vantage, rng)

@@ -13,7 +13,7 @@ use quorate_crypto::threshold::Threshold;
 use quorate_ledger::ids::BlockId;
 use rand::RngExt;
 
-use super::{Keys, World};
+use super::{Keys, PoaWorld};
 use crate::disk::FaultyDisk;
 use crate::faults::{Harm, Outage};
 use crate::store::{Contents, Kind, kind_of};
@@ -23,7 +23,7 @@ const REPAIR_MS: u64 = 200;
 
 /// What a machine's disk has suffered.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Health {
+pub struct Health {
     /// It may have lost notes or keys of the view it is in: it counts as faulty.
     forgetful: bool,
     /// Notes were hit since it was started.
@@ -38,7 +38,7 @@ pub(super) struct Health {
     before: Option<[bool; 3]>,
 }
 
-impl<C: Core> World<C>
+impl<C: Core> PoaWorld<C>
 where
     Keys<C>: Threshold,
 {
@@ -56,18 +56,22 @@ where
             others.map(|other| &self.nodes[other]).filter(|machine| !machine.traitor)
         };
         let whole = others().all(|machine| {
-            !machine.health.blocks && machine.seats.iter().all(|seat| seat.head >= seat.owes)
+            !machine.health.blocks
+                && machine.seats.iter().all(|seat| seat.record.head >= seat.record.owes)
         });
         let lent = |(group, head): (usize, &BlockId)| {
-            others().any(|machine| machine.seats[group].head >= *head)
+            others().any(|machine| machine.seats[group].record.head >= *head)
         };
         self.nodes[node].traitor || (whole && heads.iter().enumerate().all(lent))
     }
 
     /// Whether a node may lose everything that is on its disk.
     pub(super) fn may_lose_all(&self, node: usize) -> bool {
-        let heads: Vec<BlockId> =
-            self.nodes[node].seats.iter().map(|seat| seat.head.max(seat.owes)).collect();
+        let heads: Vec<BlockId> = self.nodes[node]
+            .seats
+            .iter()
+            .map(|seat| seat.record.head.max(seat.record.owes))
+            .collect();
         self.may_forget(node) && self.may_lose(node, &heads)
     }
 
@@ -78,7 +82,7 @@ where
     }
 
     fn each_dir<'a>(&self, disk: &'a FaultyDisk) -> impl Iterator<Item = FaultyDisk> + use<'a, C> {
-        (0..self.groups.len()).map(|group| disk.dir(&format!("g{group}")))
+        (0..self.play.groups.len()).map(|group| disk.dir(&format!("g{group}")))
     }
 
     /// Lets a disk suffer, if it may.
@@ -168,13 +172,13 @@ where
         machine.health.strays = strays;
         if machine.health.blocks {
             for seat in &mut machine.seats {
-                seat.owes = seat.owes.max(seat.head);
-                seat.head = BlockId(0);
+                seat.record.owes = seat.record.owes.max(seat.record.head);
+                seat.record.head = BlockId(0);
             }
         }
         if std::mem::take(&mut machine.health.notes) {
             // An acknowledgement promises no more than the disk it was written to.
-            self.groups.iter_mut().for_each(|group| group.ledger.forgive(node));
+            self.play.groups.iter_mut().for_each(|group| group.ledger.forgive(node));
         }
     }
 
@@ -195,7 +199,7 @@ where
     /// Notes whether a node that is about to stop has met damage.
     pub(super) fn hear_complaints(&mut self, node: usize) {
         let machine = &mut self.nodes[node];
-        let drivers = machine.seats.iter().filter_map(|seat| seat.driver.as_ref());
+        let drivers = machine.seats.iter().filter_map(|seat| seat.member.as_ref());
         let complains = drivers.map(|d| d.journal().stats().corrupt_reads).sum::<u64>() > 0;
         machine.health.complained |= complains;
     }

@@ -10,12 +10,13 @@ use quorate_replica::api::{Answer, Command, Notice, Output, Query, QueryError};
 use quorate_replica::driver::Turn;
 use rand::{Rng, RngExt};
 
-use super::{Happening, Keys, MS, Place, World};
+use super::{Keys, Place, PoaHappening, PoaWorld};
+use crate::properties::Violation;
 use crate::properties::chain::{Verifier, Witness};
 use crate::properties::history::{History, Read};
 use crate::properties::origin::Origins;
 use crate::properties::state::States;
-use crate::properties::{Violation, limits};
+use crate::world::{Happening, MS};
 
 /// Reads after a post, at moments within [`READ_WITHIN_MS`].
 const READS: usize = 3;
@@ -52,7 +53,7 @@ impl Checks {
     }
 }
 
-impl<C: Core> World<C>
+impl<C: Core> PoaWorld<C>
 where
     Keys<C>: Threshold,
 {
@@ -62,13 +63,13 @@ where
         if self.nodes[place.node].traitor {
             return;
         }
-        let Some(driver) = &self.seat(place).driver else { return };
+        let Some(driver) = &self.seat(place).member else { return };
         let fresh = first
             .outputs
             .iter()
             .filter(|output| matches!(output, Output::Notice(Notice::Committed { .. })))
             .count() as u64;
-        let before = self.seat(place).head;
+        let before = self.seat(place).record.head;
         let found = BlockId(driver.status().head.0 - fresh);
         let unsaid: Vec<_> =
             (before.0 + 1..=found.0).map(|id| driver.query(Query::Block(BlockId(id)))).collect();
@@ -78,13 +79,13 @@ where
         }
         if before == BlockId(0) {
             // Its disk was damaged, or it never had anything.
-            self.groups[place.group].checks.history.damaged(place.node);
+            self.play.groups[place.group].checks.history.damaged(place.node);
         }
-        self.seat_mut(place).head = found;
+        self.seat_mut(place).record.head = found;
         for answer in unsaid {
             match answer {
                 Ok(Answer::Block(block, certificate, view)) => {
-                    let result = self.groups[place.group].ledger.view(&view);
+                    let result = self.play.groups[place.group].ledger.view(&view);
                     self.check(result);
                     self.is_final(place, &block, &certificate);
                 }
@@ -98,18 +99,18 @@ where
         let traitor = self.nodes[place.node].traitor;
         match notice {
             Notice::Views(views) => {
-                self.seat_mut(place).views.clone_from(&views);
+                self.seat_mut(place).record.views.clone_from(&views);
                 for view in views.iter().filter(|_| !traitor) {
-                    let result = self.groups[place.group].ledger.view(view);
+                    let result = self.play.groups[place.group].ledger.view(view);
                     self.check(result);
                 }
             }
             Notice::ViewInstalled(view) => {
                 if view.number >= ViewNumber(1) {
-                    self.groups[place.group].installed.insert(place.node);
+                    self.play.groups[place.group].installed.insert(place.node);
                 }
                 if !traitor {
-                    let result = self.groups[place.group].ledger.view(&view);
+                    let result = self.play.groups[place.group].ledger.view(&view);
                     self.check(result);
                     self.verify(place, false);
                 }
@@ -121,7 +122,7 @@ where
             }
             Notice::Evidence(evidence) => self.tell(|| format!("{place} evidence {evidence:?}")),
             Notice::Ready => {
-                self.groups[place.group].ready.insert(place.node);
+                self.play.groups[place.group].ready.insert(place.node);
                 if !traitor {
                     self.compare_documents(place);
                 }
@@ -133,14 +134,14 @@ where
     /// A correct node says that a block is final.
     fn committed(&mut self, place: Place, block: &Block, certificate: &Certificate) {
         let id = block.header.id;
-        if id != self.seat(place).head.next() {
-            let text = format!("{place}: {id} after {}", self.seat(place).head);
+        if id != self.seat(place).record.head.next() {
+            let text = format!("{place}: {id} after {}", self.seat(place).record.head);
             self.fail("total_order", text);
         }
-        self.seat_mut(place).head = id;
+        self.seat_mut(place).record.head = id;
         self.is_final(place, block, certificate);
         let when = [self.now.to_be_bytes(), (place.node as u64).to_be_bytes()].concat();
-        self.groups[place.group].ledger.note(&when);
+        self.play.groups[place.group].ledger.note(&when);
         let count = block.trxs.len();
         self.tell(|| format!("{place} BLOCK {id} of {count} trxs is final"));
         self.compare_state(place);
@@ -150,7 +151,7 @@ where
     fn is_final(&mut self, place: Place, block: &Block, certificate: &Certificate) {
         let traitors: Vec<_> =
             self.nodes.iter().filter(|n| n.traitor).map(|n| n.member.public()).collect();
-        let group = &mut self.groups[place.group];
+        let group = &mut self.play.groups[place.group];
         let new = !group.ledger.knows(block.header.id);
         let mut result = group.ledger.committed(block, certificate);
         if result.is_ok() && new {
@@ -164,40 +165,28 @@ where
     }
 
     fn compare_documents(&mut self, place: Place) {
-        let answer = self.seat(place).driver.as_ref().map(|driver| driver.query(Query::Genesis));
+        let answer = self.seat(place).member.as_ref().map(|driver| driver.query(Query::Genesis));
         if let Some(Ok(Answer::Genesis(documents))) = answer {
-            let result = self.groups[place.group].checks.states.documents(&documents);
+            let result = self.play.groups[place.group].checks.states.documents(&documents);
             self.check(result);
         }
     }
 
     /// The state of a correct node against that of the others after the same block.
     fn compare_state(&mut self, place: Place) {
-        let Some(driver) = &self.seat(place).driver else { return };
+        let Some(driver) = &self.seat(place).member else { return };
         let head = driver.replica().status().head;
         let Some(state) = driver.replica().state() else { return };
-        let states = &self.groups[place.group].checks.states;
+        let states = &self.play.groups[place.group].checks.states;
         let result = states.same(&place.to_string(), head, state);
         self.check(result);
-    }
-
-    /// The buffers of a correct node, after a turn.
-    pub(super) fn measure(&mut self, place: Place) {
-        let machine = &self.nodes[place.node];
-        let Some(driver) = &machine.seats[place.group].driver else { return };
-        if !machine.traitor {
-            self.footprint.clear();
-            driver.footprint(&mut self.footprint);
-            let result = limits::buffers(|| place.to_string(), &self.footprint);
-            self.check(result);
-        }
     }
 
     /// A client is about to have something done.
     pub(super) fn note_command(&mut self, place: Place, command: &Command) {
         let (ticket, now) = (self.tickets, self.now);
         let member = self.nodes[place.node].member.public();
-        let checks = &mut self.groups[place.group].checks;
+        let checks = &mut self.play.groups[place.group].checks;
         checks.origins.commanded(ticket, member, command);
         if let Command::Submit { .. } = command {
             checks.history.submit(ticket, place.node, now);
@@ -208,7 +197,7 @@ where
     pub(super) fn read_soon(&mut self, group: usize) {
         for _ in 0..READS {
             let later = self.clients.random_range(0..READ_WITHIN_MS * MS);
-            self.at(self.now + later, Happening::Read { group });
+            self.at(self.now + later, Happening::Play(PoaHappening::Read { group }));
         }
     }
 
@@ -219,11 +208,11 @@ where
         let place = Place { node, group };
         let (machine, seat) = (&self.nodes[node], self.seat(place));
         let busy = seat.busy_until > self.now || machine.paused_until > self.now;
-        let Some(driver) = seat.driver.as_ref().filter(|_| !busy && !machine.traitor) else {
+        let Some(driver) = seat.member.as_ref().filter(|_| !busy && !machine.traitor) else {
             return;
         };
         let head = driver.status().head;
-        let posts = self.groups[group].checks.history.posts();
+        let posts = self.play.groups[group].checks.history.posts();
         let (query, asked) = match kind {
             0 => (Query::Status, None),
             1 => {
@@ -256,21 +245,21 @@ where
             (Ok(other), _) => return self.fail("prefix_reads", format!("{place}: {other:?}")),
         };
         self.tell(|| format!("{place} shows a client, at head {head}, {read:?}"));
-        let result = self.groups[group].checks.history.read(node, head, &read);
+        let result = self.play.groups[group].checks.history.read(node, head, &read);
         self.check(result);
     }
 
     /// The offline verifier looks at what a correct node shows; `whole`: at all of it.
     fn verify(&mut self, place: Place, whole: bool) {
         let machine = &self.nodes[place.node];
-        let Some(driver) = &machine.seats[place.group].driver else { return };
+        let Some(driver) = &machine.seats[place.group].member else { return };
         let who = place.to_string();
         let ask = |query| driver.query(query);
         // Damage may be noticed by this very look.
         let damages = machine.disk.counts();
         let damaged = machine.disk.fails() || DAMAGE.iter().any(|kind| damages.contains_key(kind));
         let witness = Witness { who: &who, ask: &ask, damaged };
-        let verifier = &mut self.groups[place.group].checks.verifier;
+        let verifier = &mut self.play.groups[place.group].checks.verifier;
         let result = if whole {
             verifier.whole::<C::Generation>(witness)
         } else {
@@ -287,44 +276,31 @@ where
                 self.verify(place, true);
             }
         }
-        for group in 0..self.groups.len() {
-            let result = self.groups[group].checks.history.linearizable();
+        for group in 0..self.play.groups.len() {
+            let result = self.play.groups[group].checks.history.linearizable();
             self.check(result);
         }
     }
 
-    /// When and among what something was seen, for whoever looks for the reason.
-    pub(super) fn scene(&self) -> String {
-        let phase = if self.faulty { "under faults" } else { "without faults" };
-        let mut text = format!("  at {:.3} ms, {phase}", self.now as f64 / MS as f64);
-        for (node, machine) in self.nodes.iter().enumerate() {
-            text.push_str(&format!("\n  n{node}:"));
-            if machine.traitor {
-                text.push_str(" traitor");
+    /// Where a replica stands.
+    pub(super) fn stands(&self, place: Place) -> String {
+        let seat = self.seat(place);
+        let stands = match &seat.member {
+            None => "down".to_owned(),
+            Some(driver) => {
+                let status = driver.status();
+                format!(
+                    "head {} ({}), view {}, epoch {}, {} trxs wait{}",
+                    status.head,
+                    status.head_hash,
+                    status.view,
+                    status.epoch,
+                    status.pool,
+                    if status.producing { ", produces" } else { "" },
+                )
             }
-            if machine.paused_until > self.now {
-                text.push_str(" paused");
-            }
-            for (group, seat) in machine.seats.iter().enumerate() {
-                let stands = match &seat.driver {
-                    None => "down".to_owned(),
-                    Some(driver) => {
-                        let status = driver.status();
-                        format!(
-                            "head {} ({}), view {}, epoch {}, {} trxs wait{}",
-                            status.head,
-                            status.head_hash,
-                            status.view,
-                            status.epoch,
-                            status.pool,
-                            if status.producing { ", produces" } else { "" },
-                        )
-                    }
-                };
-                text.push_str(&format!(" g{group} said {}: {stands}", seat.head));
-            }
-        }
-        text
+        };
+        format!("said {}: {stands}", seat.record.head)
     }
 }
 

@@ -10,7 +10,7 @@ use crate::traitor::Traitor;
 use crate::world::Outcome;
 use crate::{Crypto, Options};
 
-type TestWorld = World<Traitor<KeyedGeneration>>;
+type TestWorld = PoaWorld<Traitor<KeyedGeneration>>;
 
 /// A world that has run, with some blocks and two views in it.
 fn world() -> TestWorld {
@@ -29,11 +29,11 @@ const PLACE: Place = Place { node: 1, group: 0 };
 
 /// What the verifier says of the node at [`PLACE`], whose answers are changed on their way.
 fn judge(world: &TestWorld, change: impl Fn(Query, &dyn Fn(Query) -> Shown) -> Shown) -> String {
-    let driver = world.seat(PLACE).driver.as_ref().expect("it runs");
+    let driver = world.seat(PLACE).member.as_ref().expect("it runs");
     let honest = |query| driver.query(query);
     let ask = |query| change(query, &honest);
     let witness = Witness { who: "n1/g0", ask: &ask, damaged: false };
-    let mut verifier = Verifier::new(world.groups[0].descriptor.genesis.clone());
+    let mut verifier = Verifier::new(world.play.groups[0].descriptor.genesis.clone());
     match verifier.whole::<KeyedGeneration>(witness) {
         Ok(()) => String::new(),
         Err(violation) => {
@@ -49,7 +49,7 @@ type Shown = Result<Answer, QueryError>;
 fn an_honest_node_is_believed() {
     let world = world();
     assert_eq!(judge(&world, |query, honest| honest(query)), "");
-    let reads: u64 = world.groups.iter().map(|group| group.checks.history.reads()).sum();
+    let reads: u64 = world.play.groups.iter().map(|group| group.checks.history.reads()).sum();
     assert!(reads > 0, "nobody has read anything");
     let Outcome { violation, decisions, .. } = world.outcome(None);
     assert_eq!(violation, None);
@@ -59,7 +59,7 @@ fn an_honest_node_is_believed() {
 #[test]
 fn a_node_that_shows_something_else_is_not_believed() {
     let world = world();
-    let head = world.seat(PLACE).head;
+    let head = world.seat(PLACE).record.head;
     let asked = Cell::new(0);
     let told = |what: &str, found: &str| assert!(found.contains(what), "{what}: {found}");
     let found = judge(&world, |query, honest| match honest(query)? {
@@ -133,5 +133,5 @@ fn a_violation_shows_where_every_node_stands() {
     for part in ["made up", "n0:", "n3:", "head", "view 1", "produces", "without faults"] {
         assert!(violation.detail.contains(part), "{part} is missing in {violation}");
     }
-    assert_eq!(world.seat(PLACE).views.last().map(|view| view.number), Some(ViewNumber(1)));
+    assert_eq!(world.seat(PLACE).record.views.last().map(|view| view.number), Some(ViewNumber(1)));
 }
