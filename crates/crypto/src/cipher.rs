@@ -6,9 +6,11 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use aes_gcm::aead::{Aead, KeyInit, Payload};
 use aes_gcm::{Aes256Gcm, Nonce};
+use aws_lc_rs::aead::{self, AES_256_GCM, LessSafeKey, UnboundKey};
 use rand_core::CryptoRng;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::{Zeroize, ZeroizeOnDrop};
@@ -113,6 +115,63 @@ pub fn open(key: &SymmetricKey, aad: &[u8], sealed: &[u8]) -> Result<Vec<u8>, Op
     Aes256Gcm::new(&key.0.into())
         .decrypt(&Nonce::from(*nonce), Payload { msg: text, aad })
         .map_err(|_| OpenError)
+}
+
+/// A key made ready once, for texts that carry their nonce elsewhere and stand in a larger buffer
+/// (entries of a `cft` ledger). Cheap to clone. `Debug` does not show it.
+#[derive(Clone)]
+pub struct GcmKey(Arc<LessSafeKey>);
+
+impl GcmKey {
+    /// Makes a key ready.
+    ///
+    /// # Panics
+    /// Never: the key has the length of the cipher's keys.
+    #[must_use]
+    pub fn new(key: &SymmetricKey) -> Self {
+        let key = UnboundKey::new(&AES_256_GCM, &key.0).expect("32 bytes are a key of AES-256");
+        Self(Arc::new(LessSafeKey::new(key)))
+    }
+
+    /// Encrypts `text` where it stands and returns its tag. A nonce must never be used twice with
+    /// the same key for different texts.
+    ///
+    /// # Panics
+    /// If `text` is longer than AES-GCM can seal (64 GiB).
+    #[must_use]
+    pub fn seal_in_place(&self, nonce: [u8; NONCE], aad: &[u8], text: &mut [u8]) -> [u8; TAG] {
+        let nonce = aead::Nonce::assume_unique_for_key(nonce);
+        let tag = self
+            .0
+            .seal_in_place_separate_tag(nonce, aead::Aad::from(aad), text)
+            .expect("a text of less than 64 GiB seals");
+        tag.as_ref().try_into().expect("a tag of AES-GCM has 16 bytes")
+    }
+
+    /// Opens what [`GcmKey::seal_in_place`] made.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub fn open(
+        &self,
+        nonce: [u8; NONCE],
+        aad: &[u8],
+        text: &[u8],
+        tag: &[u8; TAG],
+    ) -> Result<Vec<u8>, OpenError> {
+        let nonce = aead::Nonce::assume_unique_for_key(nonce);
+        let mut clear = vec![0; text.len()];
+        self.0
+            .open_separate_gather(nonce, aead::Aad::from(aad), text, tag, &mut clear)
+            .map_err(|_| OpenError)?;
+        Ok(clear)
+    }
+}
+
+impl fmt::Debug for GcmKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("GcmKey(redacted)")
+    }
 }
 
 #[cfg(test)]

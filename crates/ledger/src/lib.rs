@@ -9,6 +9,7 @@
 //! | [`genesis`] | the genesis block in the reference's form |
 //! | [`certificate`] | block votes and certificates |
 //! | [`merkle`] | RFC 6962 trees: trx roots, shards, inclusion paths |
+//! | [`ccf`] | the ledger of signed Raft, byte for byte CCF's: entries, Merkle tree, signatures, receipts |
 //! | [`change`] | consensus-change requests, responses, result bundles |
 //! | [`announce`] | announcements of members |
 //! | [`view`] | views, links and the view chain |
@@ -21,6 +22,7 @@
 //! | [`json`] | reading JSON with keys in any case |
 pub mod announce;
 pub mod block;
+pub mod ccf;
 pub mod certificate;
 pub mod change;
 pub mod codec;

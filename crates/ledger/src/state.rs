@@ -261,6 +261,20 @@ impl WriteSet {
         })
     }
 
+    /// The maps written to, in the order of their names, each with its writes in the order of keys.
+    pub(crate) fn by_map(
+        &self,
+    ) -> impl Iterator<Item = (&str, &BTreeMap<Vec<u8>, Option<Value>>)> + Clone {
+        self.maps.iter().map(|(map, keys)| (map.as_str(), keys))
+    }
+
+    /// Adds the writes of one map, which the set does not have yet. Sizes have been checked.
+    pub(crate) fn add_map(&mut self, map: String, keys: BTreeMap<Vec<u8>, Option<Value>>) {
+        self.writes += keys.len();
+        let before = self.maps.insert(map, keys);
+        assert!(before.is_none(), "the map is not in the set yet");
+    }
+
     /// Digest of the set: `write_set` of the block's header.
     #[must_use]
     pub fn digest(&self) -> Digest {
