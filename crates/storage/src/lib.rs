@@ -10,6 +10,7 @@
 //! | `vault` | sealed secrets, one file each, erasable |
 //! | `snapshot` | snapshots of the state |
 //! | [`store`] | all of them as one `Journal`: an append is there whole after a crash, or not at all |
+//! | [`signed`] | the log of a signed Raft node, in CCF's files, with its vote, snapshots and secrets |
 //! | [`check`] | looks for damage without changing anything, and repairs |
 
 pub mod check;
@@ -19,6 +20,7 @@ mod entry;
 pub mod error;
 mod index;
 mod journal;
+pub mod signed;
 mod snapshot;
 pub mod store;
 #[cfg(test)]

@@ -100,6 +100,7 @@ struct Inner {
     dead: bool,
     changes: u64,
     syncs: u64,
+    reads: u64,
 }
 
 /// The disk; clones share it.
@@ -182,6 +183,16 @@ impl MemDisk {
         self.lock().syncs
     }
 
+    /// Number of reads so far.
+    pub fn reads(&self) -> u64 {
+        self.lock().reads
+    }
+
+    /// Whether a [`Fault::Crash`] has happened.
+    pub fn is_dead(&self) -> bool {
+        self.lock().dead
+    }
+
     /// The power fails: of what was not synced, some is there afterwards, some not, some in part.
     pub fn crash(&self, rng: &mut ChaCha20Rng) {
         let mut inner = self.lock();
@@ -247,7 +258,8 @@ impl MemDisk {
 
 impl Disk for MemDisk {
     fn read(&self, path: &str, offset: u64, len: usize) -> Result<Vec<u8>> {
-        let inner = self.lock();
+        let mut inner = self.lock();
+        inner.reads += 1;
         let bytes = &inner.inodes[inner.find(path)?].now;
         let start = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
         Ok(bytes[start..start.saturating_add(len).min(bytes.len())].to_vec())
