@@ -4,12 +4,16 @@
 //! case with `_` for `.`, its environment variable (`QUORATE_API_LISTEN`). An unknown key is an
 //! error that names the closest known one.
 
+mod service;
+
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use libp2p::Multiaddr;
 use toml::Value;
+
+pub use service::{Restart, ServiceConfig};
 
 /// What a node runs with. [`NodeConfig::load`] is the usual way to make one.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,6 +26,8 @@ pub struct NodeConfig {
     pub api: ApiConfig,
     /// The peer-to-peer network.
     pub network: NetworkConfig,
+    /// How it takes part in `cft` groups.
+    pub service: ServiceConfig,
     /// What is logged.
     pub log: LogConfig,
 }
@@ -178,7 +184,7 @@ pub enum ConfigError {
     },
 }
 
-/// All keys.
+/// All keys but those of [`service`].
 const KEYS: [&str; 16] = [
     "data_dir",
     "keystore.dir",
@@ -197,6 +203,10 @@ const KEYS: [&str; 16] = [
     "log.level",
     "log.json",
 ];
+
+fn keys() -> impl Iterator<Item = &'static str> {
+    KEYS.into_iter().chain(service::KEYS)
+}
 
 /// Prefix of the environment variables.
 const ENV_PREFIX: &str = "QUORATE_";
@@ -227,6 +237,7 @@ impl Default for NodeConfig {
                 max_peers: 50,
                 mdns: false,
             },
+            service: ServiceConfig::default(),
             log: LogConfig { level: "info".to_owned(), json: false },
         }
     }
@@ -264,15 +275,23 @@ impl NodeConfig {
         let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
             ConfigError::Syntax { path: path.to_owned(), why: error.to_string() }
         })?;
-        let place = path.display().to_string();
+        self.apply_table(&path.display().to_string(), "", table)
+    }
+
+    /// Sets all keys of a section and of those in it. `prefix` is the section's name and a dot.
+    fn apply_table(
+        &mut self,
+        place: &str,
+        prefix: &str,
+        table: toml::Table,
+    ) -> Result<(), ConfigError> {
         for (name, value) in table {
+            let name = format!("{prefix}{name}");
             match value {
-                Value::Table(section) if KEYS.iter().any(|k| is_section_of(&name, k)) => {
-                    for (inner, value) in section {
-                        self.set(&place, &format!("{name}.{inner}"), value)?;
-                    }
+                Value::Table(section) if keys().any(|key| is_section_of(&name, key)) => {
+                    self.apply_table(place, &format!("{name}."), section)?;
                 }
-                value => self.set(&place, &name, value)?,
+                value => self.set(place, &name, value)?,
             }
         }
         Ok(())
@@ -284,11 +303,11 @@ impl NodeConfig {
     ) -> Result<(), ConfigError> {
         for (name, text) in environment {
             let Some(rest) = name.strip_prefix(ENV_PREFIX) else { continue };
-            let known = KEYS.iter().find(|key| env_name(key) == rest);
+            let known = keys().find(|key| env_name(key) == rest);
             match known {
                 Some(key) => self.set(&name, key, Value::String(text))?,
                 None => {
-                    let close = closest(rest, KEYS.iter().map(|k| env_name(k)));
+                    let close = closest(rest, keys().map(env_name));
                     if let Some((suggestion, distance)) = close
                         && distance <= ENV_TYPO
                     {
@@ -354,12 +373,13 @@ impl NodeConfig {
             "log.level" => self.log.level = at.text(value)?,
             "log.json" => self.log.json = at.flag(value)?,
             _ => {
-                return Err(ConfigError::UnknownKey {
-                    place: place.to_owned(),
-                    key: key.to_owned(),
-                    suggestion: closest(key, KEYS.iter().map(|k| (*k).to_owned()))
-                        .map(|(name, _)| name),
-                });
+                if !self.service.set(&at, value)? {
+                    return Err(ConfigError::UnknownKey {
+                        place: place.to_owned(),
+                        key: key.to_owned(),
+                        suggestion: closest(key, keys().map(str::to_owned)).map(|(name, _)| name),
+                    });
+                }
             }
         }
         Ok(())
@@ -381,6 +401,9 @@ impl NodeConfig {
         }
         if self.network.listen.is_empty() {
             return Err(wrong("network.listen", "needs at least one address"));
+        }
+        if let Some((key, why)) = self.service.fault() {
+            return Err(wrong(key, why));
         }
         Ok(())
     }
@@ -426,6 +449,20 @@ impl At<'_> {
         number
             .and_then(|n| T::try_from(n).ok())
             .ok_or_else(|| self.wrong("must be a number in range"))
+    }
+
+    fn millis(&self, value: Value) -> Result<u64, ConfigError> {
+        let text = self.text(value)?;
+        service::millis(&text).ok_or_else(|| {
+            self.wrong(format!("must be a time like `100ms` (us, ms, s, min, h), not `{text}`"))
+        })
+    }
+
+    fn size(&self, value: Value) -> Result<u64, ConfigError> {
+        let text = self.text(value)?;
+        service::size(&text).ok_or_else(|| {
+            self.wrong(format!("must be a size like `5MB` (B, KB, MB, GB, TB), not `{text}`"))
+        })
     }
 
     fn parsed<T: std::str::FromStr>(&self, text: &str) -> Result<T, ConfigError>

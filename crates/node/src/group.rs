@@ -5,11 +5,7 @@
 //! and commands that wait are one turn, so one sync of the disk covers them all; queries are
 //! answered between turns.
 
-mod clock;
-mod port;
-
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -25,25 +21,22 @@ use quorate_ledger::certificate::Certificate;
 use quorate_ledger::codec::Canonical as _;
 use quorate_ledger::group::GroupDescriptor;
 use quorate_ledger::ids::GroupId;
+use quorate_ledger::view::View;
 use quorate_replica::OpenError as ReplicaError;
 use quorate_replica::api::{
-    Address, Answer, Command, CommandError, GroupConfig, GroupStatus, Input, Notice, Output, Query,
-    QueryError, Reply, Ticket,
+    Address, Answer, Command, CommandError, GroupConfig, GroupStatus, Input, Notice, Output, PeerRef,
+    Query, QueryError, Reply, Ticket,
 };
 use quorate_replica::driver::{Driver, Turn};
 use quorate_replica::wire::VerifyContext;
 use quorate_storage::disk::{DiskError, RealDisk};
 use quorate_storage::error::OpenError as StoreError;
 use quorate_storage::store::{GroupStore, Options};
-use rand_chacha::ChaCha20Rng;
-use rand_core::SeedableRng as _;
 use tokio::sync::{broadcast, oneshot};
 
+use crate::host::{self, Busy, Clock, Died, Limits, rng};
 use crate::keystore::GroupKeys;
 use crate::p2p::Network;
-use clock::Clock;
-pub use port::Port;
-use port::{Busy, Work};
 
 /// The one ordering core there is so far.
 type Ordering = HoneyBadger<BlsGeneration>;
@@ -53,6 +46,54 @@ type GroupDriver = Driver<Ordering, GroupStore<RealDisk>>;
 
 /// Committed blocks a slow watcher may be behind before it loses some.
 const MAX_EVENTS: usize = 256;
+/// What may wait for the thread.
+const LIMITS: Limits = Limits {
+    packets: 16_384,
+    packet_bytes: 64 * 1024 * 1024,
+    commands: 8192,
+    queries: 4096,
+    turn_inputs: 4096,
+    turn_queries: 64,
+};
+
+type CommandAnswer = oneshot::Sender<Result<Reply, CommandError>>;
+type QueryAnswer = oneshot::Sender<Result<Answer, QueryError>>;
+type Queues = host::Port<Input<Message>, (Command, CommandAnswer), (Query, QueryAnswer)>;
+type Work = host::Work<Input<Message>, (Command, CommandAnswer), (Query, QueryAnswer)>;
+
+/// Where a group's work goes in, and what its packets are checked with before.
+pub struct Port {
+    queues: Queues,
+    context: ArcSwap<VerifyContext>,
+}
+
+impl Port {
+    fn new(context: VerifyContext) -> Self {
+        Self { queues: Queues::new(LIMITS), context: ArcSwap::from_pointee(context) }
+    }
+
+    /// What packets are checked with.
+    #[must_use]
+    pub fn context(&self) -> Arc<VerifyContext> {
+        self.context.load_full()
+    }
+
+    /// The views whose frames are accepted have changed.
+    fn set_views(&self, views: Vec<Arc<View>>) {
+        let context = VerifyContext { views, ..VerifyContext::clone(&self.context.load()) };
+        self.context.store(Arc::new(context));
+    }
+
+    /// Queues a checked packet that took `size` bytes on the wire; drops it if there is no room.
+    pub fn packet(&self, input: Input<Message>, size: usize) {
+        self.queues.packet(input, size);
+    }
+
+    /// A peer of the group connected.
+    pub fn connected(&self, peer: PeerRef) {
+        self.packet(Input::Connected(peer), 0);
+    }
+}
 
 /// Why a group cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -154,7 +195,7 @@ pub struct Opening {
     /// Where final blocks go.
     pub events: broadcast::Sender<Committed>,
     /// Called with the reason if the group's thread ends by a mistake of ours.
-    pub died: Box<dyn FnOnce(String) + Send>,
+    pub died: Died,
 }
 
 /// Handle of an open group.
@@ -176,10 +217,6 @@ pub fn events() -> broadcast::Sender<Committed> {
 fn trx_ids(block: &[u8]) -> Vec<[u8; 16]> {
     let Ok(block) = Block::from_bytes(block) else { return Vec::new() };
     block.trxs.iter().filter_map(|trx| trx.id()).map(|id| *id.0.as_bytes()).collect()
-}
-
-fn rng() -> ChaCha20Rng {
-    ChaCha20Rng::from_rng(&mut rand::rng())
 }
 
 impl Group {
@@ -223,17 +260,9 @@ impl Group {
         };
         // Before the group is in the handle's hands, so that its first answers are there at once.
         host.dispatch(first);
-        let died = opening.died;
-        let thread = std::thread::Builder::new()
-            .name(format!("group-{}", &group.to_string()[..8]))
-            .spawn(move || {
-                let port = Arc::clone(&host.port);
-                let result = catch_unwind(AssertUnwindSafe(move || host.run()));
-                port.close();
-                if let Err(panic) = result {
-                    died(format!("group {group}: {}", message_of(&*panic)));
-                }
-            })
+        let closing = Arc::clone(&port);
+        let ended = move || closing.queues.close();
+        let thread = host::start(group, opening.died, ended, move || host.run())
             .map_err(|source| GroupError::Thread { group, source })?;
         Ok(Self {
             descriptor: opening.descriptor,
@@ -286,7 +315,7 @@ impl Group {
     /// [`AskError`].
     pub async fn command(&self, command: Command) -> Result<Reply, AskError> {
         let (answer, wait) = oneshot::channel();
-        self.port.command(command, answer)?;
+        self.port.queues.command((command, answer))?;
         Ok(wait.await.map_err(|_| AskError::Stopped)??)
     }
 
@@ -296,13 +325,13 @@ impl Group {
     /// [`AskError`].
     pub async fn query(&self, query: Query) -> Result<Answer, AskError> {
         let (answer, wait) = oneshot::channel();
-        self.port.query(query, answer)?;
+        self.port.queues.query((query, answer))?;
         Ok(wait.await.map_err(|_| AskError::Stopped)??)
     }
 
     /// Says goodbye and ends the thread; blocks until it is gone.
     pub fn stop(&self) {
-        self.port.close();
+        self.port.queues.close();
         if let Some(thread) = self.thread.lock().take() {
             // A panic has been reported by the thread itself.
             let _ = thread.join();
@@ -310,15 +339,6 @@ impl Group {
     }
 }
 
-fn message_of(panic: &(dyn std::any::Any + Send)) -> String {
-    panic
-        .downcast_ref::<String>()
-        .cloned()
-        .or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
-        .unwrap_or_else(|| "a mistake of the program".to_owned())
-}
-
-type CommandAnswer = oneshot::Sender<Result<Reply, CommandError>>;
 
 /// What the thread owns.
 struct Host {
@@ -340,7 +360,7 @@ impl Host {
     fn run(&mut self) {
         loop {
             let wait = self.wake.map(|time| self.clock.until(time));
-            let Some(work) = self.port.take(wait) else { break };
+            let Some(work) = self.port.queues.take(wait) else { break };
             self.turn(work);
         }
         let goodbye = vec![Input::Command(self.ticket(), Command::Leave)];

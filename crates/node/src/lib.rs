@@ -15,6 +15,7 @@ mod api;
 mod bootstrap;
 pub mod config;
 pub mod group;
+mod host;
 pub mod keystore;
 pub mod node;
 pub mod p2p;

@@ -1,4 +1,4 @@
-use super::{ConfigError, NodeConfig, Overrides};
+use super::{ConfigError, NodeConfig, Overrides, Restart};
 
 fn file(text: &str) -> (tempfile::TempDir, std::path::PathBuf) {
     let dir = tempfile::tempdir().expect("a temporary directory");
@@ -72,6 +72,13 @@ fn wrong_types_and_values_are_named() {
         ("[network]\nlisten = [\"x\"]\n", "network.listen"),
         ("[network]\nname = \"a/b\"\n", "network.name"),
         ("[network]\nmdns = \"maybe\"\n", "network.mdns"),
+        ("[service]\nelection_timeout = 5000\n", "service.election_timeout"),
+        ("[service]\nelection_timeout = \"1 day\"\n", "service.election_timeout"),
+        ("[service]\nmessage_timeout = \"2500ms\"\n", "service.message_timeout"),
+        ("[service]\nrestart = \"reset\"\n", "service.restart"),
+        ("[service]\ngroup = \"x\"\n", "service.group"),
+        ("[service.signatures]\ntx_count = 0\n", "service.signatures.tx_count"),
+        ("[service.ledger]\nchunk_size = \"5 apples\"\n", "service.ledger.chunk_size"),
     ] {
         let (_dir, path) = file(text);
         let error = NodeConfig::load(Some(&path), [], Overrides::default()).expect_err(text);
@@ -92,4 +99,38 @@ fn secrets_are_not_shown() {
     .expect("good");
     assert_eq!(config.keystore.password.as_ref().map(|p| p.expose()), Some("hunter2"));
     assert!(!format!("{config:?}").contains("hunter2"));
+}
+
+#[test]
+fn services_are_configured_as_in_the_reference() {
+    let service = NodeConfig::default().service;
+    assert_eq!((service.message_timeout_ms, service.election_timeout_ms), (100, 5000));
+    assert_eq!((service.signature_tx_count, service.signature_delay_ms), (5000, 1000));
+    assert_eq!(service.chunk_size, 5 * 1024 * 1024);
+    let (_dir, path) = file(
+        "[service]\nmessage_timeout = \"20ms\"\nrestart = \"rejoin\"\nredirect = true\n\
+         [service.signatures]\ndelay = \"2s\"\nadaptive = false\n\
+         [service.ledger]\nchunk_size = \"64KB\"\n",
+    );
+    let environment = env(&[("QUORATE_SERVICE_SIGNATURES_TX_COUNT", "7")]);
+    let config = NodeConfig::load(Some(&path), environment, Overrides::default()).expect("good");
+    let service = config.service;
+    assert_eq!((service.message_timeout_ms, service.restart), (20, Restart::Rejoin));
+    assert_eq!((service.signature_delay_ms, service.signature_tx_count), (2000, 7));
+    assert!(service.redirect && !service.signature_adaptive);
+    assert_eq!(service.chunk_size, 64 * 1024);
+
+    for (text, wrong, near) in [
+        ("[service]\nelection_timout = \"1s\"\n", "service.election_timout", "election_timeout"),
+        ("[service.ledger]\nchunk_sise = \"1MB\"\n", "service.ledger.chunk_sise", "chunk_size"),
+        ("[service.signature]\ndelay = \"1s\"\n", "service.signature", "signatures"),
+    ] {
+        let (_dir, path) = file(text);
+        let error = NodeConfig::load(Some(&path), [], Overrides::default()).expect_err(text);
+        let ConfigError::UnknownKey { key, suggestion, .. } = &error else {
+            panic!("another error: {error}");
+        };
+        assert_eq!(key, wrong);
+        assert!(suggestion.as_ref().is_some_and(|name| name.contains(near)), "{error}");
+    }
 }

@@ -1,0 +1,228 @@
+//! Where a group's thread gets its work from.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+
+/// How much may wait, and how much of it one turn takes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// Packets that may wait. Further ones are dropped.
+    pub packets: usize,
+    /// Bytes of packets that may wait.
+    pub packet_bytes: usize,
+    /// Commands that may wait. Further ones are refused.
+    pub commands: usize,
+    /// Queries that may wait. Further ones are refused.
+    pub queries: usize,
+    /// Inputs taken in one turn; at most half of them are commands.
+    pub turn_inputs: usize,
+    /// Queries answered between two turns: reading must not hold the ordering up.
+    pub turn_queries: usize,
+}
+
+/// Why a request cannot wait.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Busy {
+    /// Too many wait already.
+    Full,
+    /// The group is being stopped.
+    Closed,
+}
+
+/// What the thread does next: inputs of the network, commands and queries.
+pub struct Work<I, C, Q> {
+    pub inputs: Vec<I>,
+    pub commands: Vec<C>,
+    pub queries: Vec<Q>,
+}
+
+struct Inbox<I, C, Q> {
+    packets: VecDeque<(I, usize)>,
+    packet_bytes: usize,
+    commands: VecDeque<C>,
+    queries: VecDeque<Q>,
+    closed: bool,
+}
+
+impl<I, C, Q> Inbox<I, C, Q> {
+    fn is_empty(&self) -> bool {
+        self.packets.is_empty() && self.commands.is_empty() && self.queries.is_empty()
+    }
+}
+
+/// Bounded queues in front of a group's thread.
+pub struct Port<I, C, Q> {
+    limits: Limits,
+    inbox: Mutex<Inbox<I, C, Q>>,
+    wake: Condvar,
+}
+
+impl<I, C, Q> Port<I, C, Q> {
+    /// Empty.
+    pub const fn new(limits: Limits) -> Self {
+        let inbox = Inbox {
+            packets: VecDeque::new(),
+            packet_bytes: 0,
+            commands: VecDeque::new(),
+            queries: VecDeque::new(),
+            closed: false,
+        };
+        Self { limits, inbox: Mutex::new(inbox), wake: Condvar::new() }
+    }
+
+    /// Queues an input of the network that took `size` bytes on the wire; drops it if there is no
+    /// room.
+    pub fn packet(&self, input: I, size: usize) {
+        let mut inbox = self.inbox.lock();
+        let full = inbox.packets.len() >= self.limits.packets
+            || inbox.packet_bytes.saturating_add(size) > self.limits.packet_bytes;
+        if inbox.closed || full {
+            drop(inbox);
+            metrics::counter!("quorate_frames_dropped_total", "reason" => "group_queue")
+                .increment(1);
+            return;
+        }
+        inbox.packets.push_back((input, size));
+        inbox.packet_bytes += size;
+        drop(inbox);
+        self.wake.notify_one();
+    }
+
+    /// Queues a command.
+    ///
+    /// # Errors
+    /// [`Busy`].
+    pub fn command(&self, command: C) -> Result<(), Busy> {
+        let mut inbox = self.inbox.lock();
+        if inbox.closed {
+            return Err(Busy::Closed);
+        }
+        if inbox.commands.len() >= self.limits.commands {
+            return Err(Busy::Full);
+        }
+        inbox.commands.push_back(command);
+        drop(inbox);
+        self.wake.notify_one();
+        Ok(())
+    }
+
+    /// Queues a query.
+    ///
+    /// # Errors
+    /// [`Busy`].
+    pub fn query(&self, query: Q) -> Result<(), Busy> {
+        let mut inbox = self.inbox.lock();
+        if inbox.closed {
+            return Err(Busy::Closed);
+        }
+        if inbox.queries.len() >= self.limits.queries {
+            return Err(Busy::Full);
+        }
+        inbox.queries.push_back(query);
+        drop(inbox);
+        self.wake.notify_one();
+        Ok(())
+    }
+
+    /// Takes nothing more; what waits is still done.
+    pub fn close(&self) {
+        self.inbox.lock().closed = true;
+        self.wake.notify_all();
+    }
+
+    /// Waits for work, at most `wait` (for ever if `None`); empty work when the time is up, `None`
+    /// when the port is closed and empty.
+    pub fn take(&self, wait: Option<Duration>) -> Option<Work<I, C, Q>> {
+        let mut inbox = self.inbox.lock();
+        let deadline = wait.map(|wait| std::time::Instant::now() + wait);
+        while inbox.is_empty() {
+            if inbox.closed {
+                return None;
+            }
+            match deadline {
+                Some(deadline) => {
+                    if self.wake.wait_until(&mut inbox, deadline).timed_out() {
+                        break;
+                    }
+                }
+                None => self.wake.wait(&mut inbox),
+            }
+        }
+        let commands = inbox.commands.len().min(self.limits.turn_inputs / 2);
+        let commands: Vec<C> = inbox.commands.drain(..commands).collect();
+        let packets = inbox.packets.len().min(self.limits.turn_inputs - commands.len());
+        let mut bytes = 0;
+        let inputs = inbox.packets.drain(..packets).map(|(input, size)| {
+            bytes += size;
+            input
+        });
+        let inputs = inputs.collect();
+        inbox.packet_bytes -= bytes;
+        let queries = inbox.queries.len().min(self.limits.turn_queries);
+        let queries = inbox.queries.drain(..queries).collect();
+        Some(Work { inputs, commands, queries })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{Busy, Limits, Port};
+
+    const LIMITS: Limits = Limits {
+        packets: 100,
+        packet_bytes: 1000,
+        commands: 50,
+        queries: 2,
+        turn_inputs: 40,
+        turn_queries: 1,
+    };
+
+    #[test]
+    fn queues_are_bounded_and_drained_in_turns() {
+        let port: Port<usize, usize, ()> = Port::new(LIMITS);
+        for n in 0..LIMITS.packets + 10 {
+            port.packet(n, 1);
+        }
+        for n in 0..LIMITS.commands {
+            assert_eq!(port.command(n), Ok(()));
+        }
+        assert_eq!(port.command(0), Err(Busy::Full));
+        let work = port.take(None).expect("work");
+        assert_eq!(work.commands, (0..20).collect::<Vec<_>>());
+        assert_eq!(work.inputs, (0..20).collect::<Vec<_>>());
+        let mut inputs = work.inputs.len();
+        port.close();
+        while let Some(work) = port.take(None) {
+            inputs += work.inputs.len();
+        }
+        assert_eq!(inputs, LIMITS.packets);
+    }
+
+    #[test]
+    fn bytes_of_packets_are_bounded_and_given_back() {
+        let port: Port<u8, (), ()> = Port::new(LIMITS);
+        port.packet(1, 600);
+        port.packet(2, 600);
+        assert_eq!(port.take(None).expect("work").inputs, [1]);
+        port.packet(3, 1000);
+        assert_eq!(port.take(None).expect("work").inputs, [3]);
+    }
+
+    #[test]
+    fn a_closed_port_refuses_and_an_idle_one_times_out() {
+        let port: Port<(), (), ()> = Port::new(LIMITS);
+        let work = port.take(Some(Duration::from_millis(1))).expect("open");
+        assert!(work.inputs.is_empty() && work.commands.is_empty() && work.queries.is_empty());
+        assert_eq!((port.query(()), port.query(())), (Ok(()), Ok(())));
+        assert_eq!(port.query(()), Err(Busy::Full));
+        assert_eq!(port.take(None).expect("work").queries, [()]);
+        port.close();
+        assert_eq!(port.query(()), Err(Busy::Closed));
+        assert_eq!(port.take(None).expect("the rest").queries, [()]);
+        assert!(port.take(None).is_none());
+    }
+}

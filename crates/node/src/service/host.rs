@@ -1,0 +1,251 @@
+//! The thread of one member: takes inputs, turns the driver, dispatches what comes out.
+//!
+//! All packets and commands that wait are one turn, so one write of the disk covers them all. The
+//! answers of a turn go to the runtime as one batch: waking it once costs as much as for one answer.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use arc_swap::ArcSwap;
+use metrics::{Counter, Gauge, Histogram};
+use quorate_consensus::core::{Env, Time};
+use quorate_consensus::raft::Role;
+use quorate_ledger::ids::GroupId;
+use quorate_replica::cft::api::{
+    Address, Answer, Command, Error, Input, Notice, Output, Query, Reply, Status, Ticket,
+};
+use quorate_replica::cft::{CftDriver, Turn};
+use tokio::sync::{mpsc, oneshot};
+
+use super::identity::Identity;
+use super::keys::NodeKeys;
+use super::known;
+use super::log::DiskLog;
+use super::{Live, Port};
+use crate::host::{self, Clock};
+use crate::p2p::Network;
+
+/// The driver of a member.
+pub type Driver = CftDriver<NodeKeys, DiskLog>;
+/// Who waits for the answer to a command.
+pub type CommandAnswer = oneshot::Sender<Result<Reply, Error>>;
+/// Who waits for the answer to a query.
+pub type QueryAnswer = oneshot::Sender<Result<Answer, Error>>;
+/// Answers of one turn, with who waits for them.
+pub type Answers = Vec<(CommandAnswer, Result<Reply, Error>)>;
+type Work = host::Work<Input, (Command, CommandAnswer), (Query, QueryAnswer)>;
+
+/// Figures of one group.
+pub struct Figures {
+    /// Turns, in seconds.
+    turns: Histogram,
+    /// Commands per turn that had any.
+    batches: Histogram,
+    commands: Counter,
+    committed: Gauge,
+    last: Gauge,
+    view: Gauge,
+    leads: Gauge,
+    stalled: Gauge,
+}
+
+impl Figures {
+    /// Those of a group.
+    pub fn new(group: GroupId) -> Self {
+        let group = || group.to_string();
+        Self {
+            turns: metrics::histogram!("quorate_service_turn_seconds", "group" => group()),
+            batches: metrics::histogram!("quorate_service_turn_commands", "group" => group()),
+            commands: metrics::counter!("quorate_service_commands_total", "group" => group()),
+            committed: metrics::gauge!("quorate_service_committed_seqno", "group" => group()),
+            last: metrics::gauge!("quorate_service_last_seqno", "group" => group()),
+            view: metrics::gauge!("quorate_view", "group" => group()),
+            leads: metrics::gauge!("quorate_service_leads", "group" => group()),
+            stalled: metrics::gauge!("quorate_stalled", "group" => group()),
+        }
+    }
+
+    /// How long the disk takes.
+    pub fn syncs(group: GroupId) -> Histogram {
+        metrics::histogram!("quorate_service_sync_seconds", "group" => group.to_string())
+    }
+}
+
+/// What the thread owns.
+pub struct Host {
+    pub group: GroupId,
+    pub driver: Driver,
+    pub env: Env,
+    pub clock: Clock,
+    pub port: Arc<Port>,
+    pub live: Arc<ArcSwap<Live>>,
+    pub network: Network,
+    pub identity: Identity,
+    /// Where the nodes last heard of are kept.
+    pub known: PathBuf,
+    pub answers: mpsc::UnboundedSender<Answers>,
+    pub figures: Figures,
+    pub waiting: BTreeMap<Ticket, CommandAnswer>,
+    pub next_ticket: u64,
+    pub wake: Option<Time>,
+}
+
+/// Hands answers on. Runs in the runtime, so that who waits there is woken without a system call.
+pub async fn deliver(mut answers: mpsc::UnboundedReceiver<Answers>) {
+    while let Some(batch) = answers.recv().await {
+        for (answer, result) in batch {
+            // Who asked may have gone.
+            let _ = answer.send(result);
+        }
+    }
+}
+
+impl Host {
+    /// Turns until the port is closed.
+    pub fn run(mut self) {
+        loop {
+            let wait = self.wake.map(|time| self.clock.until(time));
+            let Some(work) = self.port.take(wait) else { break };
+            self.turn(work);
+        }
+        tracing::info!(group = %self.group, "group stopped");
+    }
+
+    fn turn(&mut self, work: Work) {
+        let start = Instant::now();
+        self.env.now = self.clock.now();
+        let mut inputs = work.inputs;
+        if !work.commands.is_empty() {
+            self.figures.batches.record(work.commands.len() as f64);
+            self.figures.commands.increment(work.commands.len() as u64);
+        }
+        inputs.reserve(work.commands.len() + 1);
+        for (command, answer) in work.commands {
+            self.next_ticket += 1;
+            let ticket = Ticket(self.next_ticket);
+            self.waiting.insert(ticket, answer);
+            inputs.push(Input::Command(ticket, command));
+        }
+        if self.wake.is_some_and(|time| time <= self.env.now) {
+            inputs.push(Input::Wake);
+        }
+        if !inputs.is_empty() {
+            let turn = self.driver.turn(&mut self.env, inputs);
+            self.dispatch(turn);
+            self.figures.turns.record(start.elapsed());
+        }
+        for (query, answer) in work.queries {
+            // Who asked may have gone.
+            let _ = answer.send(self.driver.query(&query));
+        }
+    }
+
+    /// Gives the world what a turn brought.
+    pub fn dispatch(&mut self, turn: Turn) {
+        for trace in &turn.trace {
+            tracing::trace!(group = %self.group, line = trace.line, "{}", trace.text);
+        }
+        let mut answers = Vec::new();
+        for output in turn.outputs {
+            match output {
+                Output::Send { to, packet } => self.send(&to, packet),
+                Output::Reply(ticket, reply) => {
+                    if let Some(answer) = self.waiting.remove(&ticket) {
+                        answers.push((answer, reply));
+                    }
+                }
+                Output::Notice(notice) => self.notice(notice),
+            }
+        }
+        if !answers.is_empty() {
+            // The runtime may be gone at the end; nobody waits then.
+            let _ = self.answers.send(answers);
+        }
+        self.wake = turn.wake;
+        self.publish(turn.stalled);
+    }
+
+    fn send(&self, to: &Address, packet: Arc<[u8]>) {
+        match to {
+            Address::Member(member) => self.network.send_to_member(self.group, member, packet),
+            Address::Peer(peer) => self.network.send_to_peer(self.group, peer, packet),
+            Address::Everybody => self.network.gossip(self.group, packet),
+            Address::Somebody => self.network.send_to_somebody(self.group, packet),
+        }
+    }
+
+    fn publish(&self, stalled: Option<String>) {
+        let Some(status) = self.driver.status() else { return };
+        let before = self.live.load();
+        if before.status.as_ref() == Some(&status) && before.stalled == stalled {
+            return;
+        }
+        match (&before.stalled, &stalled) {
+            (None, Some(reason)) => {
+                tracing::error!(group = %self.group, reason, "nothing can be written: stalled");
+            }
+            (Some(_), None) => tracing::info!(group = %self.group, "writing again"),
+            _ => {}
+        }
+        let flag = |on: bool| if on { 1.0 } else { 0.0 };
+        self.figures.committed.set(status.committed.seqno as f64);
+        self.figures.last.set(status.last.seqno as f64);
+        self.figures.view.set(status.view as f64);
+        self.figures.leads.set(flag(status.role == Some(Role::Leader)));
+        self.figures.stalled.set(flag(stalled.is_some()));
+        let live = Live { status: Some(status), stalled, nodes: Arc::clone(&before.nodes) };
+        self.live.store(Arc::new(live));
+    }
+
+    fn notice(&mut self, notice: Notice) {
+        match notice {
+            Notice::Committed(_) => {}
+            Notice::Role { role, view, leader } => {
+                let role = role.map_or("none", Role::name);
+                let leader = leader.map(|id| id.to_string()).unwrap_or_default();
+                tracing::info!(group = %self.group, role, view, leader, "role");
+            }
+            Notice::Nodes(nodes) => {
+                for node in &nodes {
+                    self.network.connect(&node.peer);
+                }
+                if let Err(error) = known::write(&self.known, &nodes) {
+                    tracing::warn!(group = %self.group, %error, "the nodes are not kept");
+                }
+                let live = Live { nodes: nodes.into(), ..Live::clone(&self.live.load()) };
+                self.live.store(Arc::new(live));
+            }
+            Notice::Admitted(admission) => {
+                let kept = self.identity.admitted(*admission);
+                // Without its secrets this node could not go on after a restart: it must not be
+                // counted on.
+                kept.unwrap_or_else(|error| panic!("the secrets of the service: {error}"));
+                tracing::info!(group = %self.group, "admitted to the service");
+            }
+            Notice::Service => tracing::info!(group = %self.group, "the service changed"),
+            Notice::Retired => {
+                tracing::info!(group = %self.group, "retired: this node may be switched off");
+            }
+            Notice::Inconsistent(what) => {
+                tracing::debug!(group = %self.group, what, "ignored something of a peer");
+                metrics::counter!("quorate_packets_refused_total", "why" => "inconsistent")
+                    .increment(1);
+            }
+            Notice::Stopped(why) => {
+                tracing::error!(group = %self.group, why, "the member has stopped");
+            }
+        }
+    }
+}
+
+/// What is shown of a member that has not begun.
+pub fn first(driver: &Driver) -> Live {
+    Live { status: driver.status(), stalled: None, nodes: Arc::from(Vec::new()) }
+}
+
+/// Where a member stands, as far as it matters for redirections.
+pub fn leads(status: Option<&Status>) -> bool {
+    status.is_some_and(|status| status.role == Some(Role::Leader))
+}

@@ -1,0 +1,108 @@
+//! The log of a member on its disk, as the member sees it.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use metrics::Histogram;
+use quorate_consensus::core::Durable;
+use quorate_consensus::raft::{LogRecord, Seqno};
+use quorate_replica::cft::log::{Log, Recovered, SnapshotFile};
+use quorate_storage::disk::RealDisk;
+use quorate_storage::error::{OpenError, StoreError};
+use quorate_storage::signed::{self, Options, SignedLog, SnapshotName};
+
+/// Snapshots kept: the latest, and the one before for who fetches it just now.
+const KEPT_SNAPSHOTS: usize = 2;
+
+/// The log of one member, with the time its syncs take.
+pub struct DiskLog {
+    log: SignedLog<RealDisk>,
+    syncs: Histogram,
+}
+
+impl DiskLog {
+    /// Opens the log in a directory, with what it had.
+    ///
+    /// # Errors
+    /// The disk's, or damage.
+    pub fn open(
+        disk: RealDisk,
+        options: Options,
+        syncs: Histogram,
+    ) -> Result<(Self, signed::Recovered), OpenError> {
+        let (log, recovered) = SignedLog::open(disk, options)?;
+        Ok((Self { log, syncs }, recovered))
+    }
+
+    /// What a member is told of its past.
+    ///
+    /// # Errors
+    /// The disk's, or damage.
+    pub fn recovered(&self, found: &signed::Recovered) -> Result<Recovered, StoreError> {
+        let snapshot = if found.base == 0 { None } else { self.snapshot()? };
+        Ok(Recovered {
+            view: found.view,
+            voted_for: found.voted_for,
+            commit_idx: found.commit_idx,
+            snapshot,
+            last_idx: found.last,
+        })
+    }
+}
+
+impl Durable<LogRecord> for DiskLog {
+    type Error = StoreError;
+
+    fn append(&mut self, records: &[LogRecord]) -> Result<(), StoreError> {
+        let start = Instant::now();
+        let result = self.log.append(records);
+        self.syncs.record(start.elapsed());
+        result
+    }
+}
+
+impl Log for DiskLog {
+    fn entries(
+        &self,
+        from: Seqno,
+        to: Seqno,
+        max_bytes: usize,
+    ) -> Result<Vec<Arc<[u8]>>, StoreError> {
+        self.log.entries(from..=to, max_bytes)
+    }
+
+    fn commit(&mut self, seqno: Seqno) -> Result<(), StoreError> {
+        self.log.note_commit(seqno);
+        Ok(())
+    }
+
+    fn store_snapshot(&mut self, snapshot: &SnapshotFile) -> Result<(), StoreError> {
+        let name = name_of(snapshot);
+        self.log.write_snapshot(name, &snapshot.bytes)?;
+        self.log.prune_snapshots(KEPT_SNAPSHOTS)?;
+        Ok(())
+    }
+
+    fn snapshot(&self) -> Result<Option<SnapshotFile>, StoreError> {
+        let Some(name) = self.log.snapshots()?.into_iter().rfind(|name| name.committed) else {
+            return Ok(None);
+        };
+        let Some(len) = self.log.snapshot_len(name)? else { return Ok(None) };
+        let len = usize::try_from(len).unwrap_or(usize::MAX);
+        let bytes = self.log.read_snapshot(name, 0, len)?;
+        Ok(bytes.map(|bytes| SnapshotFile {
+            seqno: name.seqno,
+            evidence: name.evidence,
+            bytes: bytes.into(),
+        }))
+    }
+
+    fn install(&mut self, snapshot: &SnapshotFile) -> Result<(), StoreError> {
+        self.log.write_snapshot(name_of(snapshot), &snapshot.bytes)?;
+        self.log.begin_after(snapshot.seqno)
+    }
+}
+
+const fn name_of(snapshot: &SnapshotFile) -> SnapshotName {
+    SnapshotName { seqno: snapshot.seqno, evidence: snapshot.evidence, committed: true }
+}
