@@ -47,9 +47,10 @@ fmt: ## Format the code.
 	cargo fmt --all
 
 bench: ## The figures of docs/benchmarks.md.
-	.ci/setup build
+	.ci/setup build etcd
 	cargo build --release --locked --bin quorate
 	./target/release/quorate bench load --seconds 60 --clients 2400 --write docs/benchmarks.md
+	./target/release/quorate bench kv --kill-leader --retire-leader --write docs/benchmarks.md
 
 sim-long: ## Ten thousand seeds of the simulator.
 	.ci/setup build

@@ -165,6 +165,24 @@ pub struct Change {
     pub agreement_count: u64,
 }
 
+/// Header of every answer that looked into the store of a service.
+const TRANSACTION_ID: &str = "x-ms-ccf-transaction-id";
+/// Header of a write that was done before, under the same idempotency key.
+const REPLAYED: &str = "x-quorate-replayed";
+
+/// An answer as it came.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// HTTP status, a success.
+    pub status: u16,
+    /// The transaction it tells of, if it looked into the store of a service.
+    pub transaction_id: Option<String>,
+    /// Whether it repeats the answer of an earlier request with the same idempotency key.
+    pub replayed: bool,
+    /// Its body.
+    pub body: Vec<u8>,
+}
+
 /// A node's HTTP API.
 #[derive(Clone, Debug)]
 pub struct Api {
@@ -223,6 +241,32 @@ impl Api {
         path: &str,
         request: reqwest::RequestBuilder,
     ) -> Result<T, ApiError> {
+        let answer = self.send(path, request).await?;
+        serde_json::from_slice(&answer.body).map_err(|error| ApiError::Unexpected {
+            path: path.to_owned(),
+            reason: error.to_string(),
+        })
+    }
+
+    /// Sends any request to a path, with a body that need not be JSON.
+    ///
+    /// # Errors
+    /// [`ApiError`].
+    pub async fn call(
+        &self,
+        method: reqwest::Method,
+        path: &str,
+        body: Vec<u8>,
+        headers: &[(&str, &str)],
+    ) -> Result<Answer, ApiError> {
+        let mut request = self.http.request(method, format!("{}{path}", self.base)).body(body);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        self.send(path, request).await
+    }
+
+    async fn send(&self, path: &str, request: reqwest::RequestBuilder) -> Result<Answer, ApiError> {
         let request = match &self.token {
             Some(token) => request.bearer_auth(token),
             None => request,
@@ -233,15 +277,16 @@ impl Api {
         };
         let response = request.send().await.map_err(unreachable)?;
         let status = response.status();
-        let body = response.bytes().await.map_err(unreachable)?;
-        let unexpected = |error: serde_json::Error| ApiError::Unexpected {
-            path: path.to_owned(),
-            reason: error.to_string(),
-        };
+        let header = |name| response.headers().get(name).and_then(|v| v.to_str().ok());
+        let transaction_id = header(TRANSACTION_ID).map(str::to_owned);
+        let replayed = header(REPLAYED).is_some();
+        let body = response.bytes().await.map_err(unreachable)?.to_vec();
         if status.is_success() {
-            return serde_json::from_slice(&body).map_err(unexpected);
+            return Ok(Answer { status: status.as_u16(), transaction_id, replayed, body });
         }
         let value: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
+        // Endpoints of a service put it into an object of its own.
+        let value = value.get("error").filter(|e| e.is_object()).cloned().unwrap_or(value);
         let message = match value.get("message").and_then(Value::as_str) {
             Some(text) => text.to_owned(),
             None => format!("{path} answered {status}"),

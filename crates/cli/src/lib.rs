@@ -9,6 +9,7 @@
 //! | [`cluster`] | nodes as child processes, a group on them, what must be equal on all |
 //! | [`dev`] | `quorate dev`: the main job from start to end |
 //! | [`bench`] | `quorate bench` |
+//! | [`service`] | the HTTP API of a signed-Raft group |
 //! | [`sim`] | `quorate sim` |
 //! | [`output`] | reports, tables, progress |
 //! | [`error`] | errors that say what to do, and exit codes |
@@ -21,6 +22,7 @@ pub mod commands;
 pub mod dev;
 pub mod error;
 pub mod output;
+pub mod service;
 mod signals;
 mod sim;
 pub mod wait;

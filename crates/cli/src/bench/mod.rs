@@ -1,6 +1,7 @@
 //! `quorate bench`: figures, each with the command that gave it.
 
 mod document;
+mod kv;
 mod load;
 pub(crate) mod process_usage;
 pub mod signed;
@@ -17,5 +18,6 @@ pub(crate) use load::{PerPost, per_post};
 pub async fn run(command: BenchCommand) -> Result<Report> {
     match command {
         BenchCommand::Load(args) => load::run(&args).await,
+        BenchCommand::Kv(args) => kv::run(&args).await,
     }
 }

@@ -5,6 +5,7 @@
 mod group;
 mod poster;
 mod process;
+mod service;
 mod workdir;
 
 use std::path::{Path, PathBuf};
@@ -16,6 +17,7 @@ use crate::error::{CliError, Result};
 pub use group::{Formed, Group, Member, same_blocks};
 pub use poster::{Posted, Poster, note};
 pub use process::{NodeProcess, NodeSpec, ProcessError, Ready, Role};
+pub use service::{Joined, ServiceGroup};
 pub use workdir::{Workdir, janitor};
 
 impl From<ProcessError> for CliError {
@@ -32,6 +34,7 @@ pub struct Cluster {
     binary: PathBuf,
     password: String,
     log: String,
+    settings: Vec<(String, String)>,
     workdir: Workdir,
 }
 
@@ -52,6 +55,7 @@ impl Cluster {
             binary: binary.to_owned(),
             password,
             log: "info".to_owned(),
+            settings: Vec::new(),
             workdir,
         })
     }
@@ -59,6 +63,12 @@ impl Cluster {
     /// Sets what nodes log that are started from now on.
     pub fn set_log(&mut self, filter: &str) {
         filter.clone_into(&mut self.log);
+    }
+
+    /// Sets the configuration of nodes that are started from now on, by dotted keys.
+    pub fn set_settings(&mut self, settings: &[(&str, &str)]) {
+        let owned = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
+        self.settings = settings.iter().map(owned).collect();
     }
 
     /// Where the data is.
@@ -88,10 +98,12 @@ impl Cluster {
     /// If the process cannot be started.
     pub fn spawn_wrapped(&mut self, name: &str, role: Role, wrapper: &[String]) -> Result<usize> {
         let bootstrap = self.nodes.iter().find(|n| n.role() == Role::Bootstrap);
-        let peers = match bootstrap {
-            Some(node) => node.info().listen.iter().take(1).cloned().collect(),
-            None => Vec::new(),
+        // Without one, nodes connect to those that were there before them.
+        let known: Vec<&NodeProcess> = match bootstrap {
+            Some(node) => vec![node],
+            None => self.nodes.iter().filter(|n| n.has_been_ready()).collect(),
         };
+        let peers = known.iter().filter_map(|n| n.info().listen.first().cloned()).collect();
         let spec = NodeSpec {
             binary: self.binary.clone(),
             wrapper: wrapper.to_vec(),
@@ -101,6 +113,7 @@ impl Cluster {
             peers,
             password: self.password.clone(),
             log: self.log.clone(),
+            settings: self.settings.clone(),
         };
         self.nodes.push(NodeProcess::spawn(spec)?);
         Ok(self.nodes.len() - 1)
@@ -131,6 +144,18 @@ impl Cluster {
             self.spawn(&format!("u{n}"), Role::User)?;
         }
         self.ready().await
+    }
+
+    /// Nodes `p1`.. without a bootstrap node, all ready, connected to each other.
+    ///
+    /// # Errors
+    /// If one does not become ready.
+    pub async fn start_peers(&mut self, count: usize) -> Result<()> {
+        for n in 1..=count {
+            self.spawn(&format!("p{n}"), Role::Producer)?;
+            self.ready().await?;
+        }
+        Ok(())
     }
 
     /// All nodes.

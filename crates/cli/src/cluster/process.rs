@@ -93,6 +93,8 @@ pub struct NodeSpec {
     pub password: String,
     /// Log filter.
     pub log: String,
+    /// Configuration by dotted keys, for example `service.election_timeout`.
+    pub settings: Vec<(String, String)>,
 }
 
 /// A node as a child process. Killed when dropped.
@@ -161,6 +163,9 @@ impl NodeProcess {
             }
         }
         command.env("QUORATE_KEYSTORE_PASSWORD", &spec.password);
+        for (key, value) in &spec.settings {
+            command.env(format!("QUORATE_{}", key.to_uppercase().replace('.', "_")), value);
+        }
         command.arg(if spec.role == Role::Bootstrap { "bootstrap" } else { "node" }).arg("run");
         command.args(["--output", "json", "--exit-with-parent"]);
         command.args(["--keystore-cost", "4", "--log", &spec.log]);
@@ -278,6 +283,12 @@ impl NodeProcess {
     #[must_use]
     pub fn info(&self) -> &Ready {
         self.ready.as_ref().expect("the node was waited for")
+    }
+
+    /// Whether it was ready once, so that it has addresses.
+    #[must_use]
+    pub const fn has_been_ready(&self) -> bool {
+        self.ready.is_some()
     }
 
     /// Its HTTP API.
