@@ -7,6 +7,10 @@
 //! block that is caught up. Notes cannot come from peers. When some are lost, what the good frames
 //! say is kept, and a marker tells the member that it may have said things it no longer knows:
 //! [`quorate_consensus::core::Recovered::amnesia`].
+//!
+//! The directory of a signed log is recognised and checked ([`crate::signed`]); repair leaves it
+//! alone: whatever opening does not mend by itself may have been acknowledged, so that the node must
+//! rejoin.
 
 use std::fmt;
 
@@ -18,7 +22,7 @@ use crate::entry::{self, Parsed};
 use crate::error::{Corruption, StoreError};
 use crate::journal::{self, Heads, Live, NoteLog, Salt};
 use crate::store::{CERTIFICATES, LEDGER, mark_amnesia};
-use crate::{index, snapshot, vault, witness};
+use crate::{index, signed, snapshot, vault, witness};
 
 const FROM_PEERS: &str = "repair puts it and all that follow aside; they come back from peers";
 const REWRITE: &str = "all entries are good; repair writes the chunk again";
@@ -42,7 +46,7 @@ pub struct Problem {
 }
 
 impl Problem {
-    fn new(corruption: Corruption, hint: &'static str) -> Self {
+    pub(crate) fn new(corruption: Corruption, hint: &'static str) -> Self {
         let Corruption { file, offset, id, what } = corruption;
         Self { file, offset, id, what, hint }
     }
@@ -319,6 +323,9 @@ fn read_notes(disk: &impl Disk) -> Result<Notes, DiskError> {
 /// # Errors
 /// The disk's; damage is not an error but a [`Problem`].
 pub fn check(disk: &impl Disk) -> Result<Report, DiskError> {
+    if signed::check::is_signed(disk)? {
+        return signed::check::check(disk);
+    }
     let mut report = Report::default();
     let notes = read_notes(disk)?;
     report.files += usize::from(notes.number.is_some());
@@ -363,6 +370,10 @@ pub fn check(disk: &impl Disk) -> Result<Report, DiskError> {
 /// The disk's.
 pub fn repair(disk: &mut impl Disk) -> Result<Repaired, DiskError> {
     let mut done = Repaired::default();
+    if signed::check::is_signed(disk)? {
+        // Opening mends what a crash left; what was acknowledged and is gone, nobody can.
+        return Ok(done);
+    }
     let notes = read_notes(disk)?;
     let (mut live, mut next) = (notes.live.clone(), notes.next);
     if let Some(problem) = &notes.problem {

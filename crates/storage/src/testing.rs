@@ -101,6 +101,8 @@ struct Inner {
     changes: u64,
     syncs: u64,
     reads: u64,
+    /// Writes to paths that begin so find the disk full.
+    full: Option<String>,
 }
 
 /// The disk; clones share it.
@@ -125,6 +127,9 @@ impl Inner {
             return io("crashed");
         }
         self.changes += 1;
+        if write && self.full.as_ref().is_some_and(|prefix| path.starts_with(prefix.as_str())) {
+            return Some(DiskError::Full { path: path.to_owned() });
+        }
         match &mut self.fault {
             Some((0, Fault::Full)) if !write => None,
             Some((0, fault)) => {
@@ -181,6 +186,26 @@ impl MemDisk {
     /// Number of syncs so far, of files and of directories.
     pub fn syncs(&self) -> u64 {
         self.lock().syncs
+    }
+
+    /// Lets all writes to paths that begin so fail as on a full disk, until the next call of this.
+    pub fn full_for(&self, prefix: &str) {
+        self.lock().full = Some(prefix.to_owned());
+    }
+
+    /// A disk with the same files, all durable.
+    pub fn copy(&self) -> Self {
+        let copy = Self::default();
+        let mut inner = copy.lock();
+        for (name, bytes) in self.files() {
+            let at = inner.inodes.len();
+            inner.names.insert(name.clone(), at);
+            inner.durable_names.insert(name, at);
+            let durable = bytes.clone();
+            inner.inodes.push(Inode { now: bytes, durable, pending: Vec::new() });
+        }
+        drop(inner);
+        copy
     }
 
     /// Number of reads so far.

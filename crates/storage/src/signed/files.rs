@@ -107,16 +107,15 @@ impl Survey {
             let read = || {
                 let end = table_offset(disk, name, last)?;
                 let chunk = Chunk { name, last, end, positions: None };
-                Ok((last_flags(disk, &chunk)?, chunk))
+                let ends = last < stable || last_flags(disk, &chunk)? & CHUNK_ENDS != 0;
+                Ok(ends.then_some(chunk))
             };
             match read() {
-                Ok((flags, chunk)) if last < stable || flags & CHUNK_ENDS != 0 => {
-                    return Ok((name, chunk));
-                }
+                Ok(Some(chunk)) => return Ok((name, chunk)),
                 // It ended because the next entry began a new one, and that is gone; it may have
                 // been opened again already.
-                Ok(_) | Err(StoreError::Corrupt(_)) if last == stable => {}
-                Ok(_) => unreachable!("a chunk below the last one is taken as it is"),
+                Ok(None) => {}
+                Err(StoreError::Corrupt(_)) if last == stable => {}
                 Err(error) => return Err(error),
             }
         }
@@ -189,7 +188,7 @@ impl Survey {
         let kept = kept.find(|name| name.first == first && !self.surplus.contains(name));
         let kept = kept.expect("one name of each chunk is kept");
         if kept != open {
-            disk.rename(&kept.path(), &open.path())?;
+            rename(disk, kept, open)?;
         }
         disk.truncate(&open.path(), chunk.end)?;
         disk.write(&open.path(), 0, &[0; CHUNK_HEADER as usize])?;
@@ -200,6 +199,17 @@ impl Survey {
         }
         Ok(files)
     }
+}
+
+/// Renames a file. An error does not tell whether it was carried out; the names do.
+fn rename(disk: &mut impl Disk, from: ChunkName, to: ChunkName) -> Result<(), StoreError> {
+    let (from, to) = (from.path(), to.path());
+    if let Err(error) = disk.rename(&from, &to)
+        && (disk.exists(&from)? || !disk.exists(&to)?)
+    {
+        return Err(error.into());
+    }
+    Ok(())
 }
 
 fn missing(seqno: u64) -> StoreError {
@@ -391,7 +401,7 @@ impl Files {
         disk.write(&path, chunk.end, &table)?;
         disk.write(&path, 0, &chunk.end.to_le_bytes())?;
         let name = ChunkName::complete(chunk.name.first, chunk.last, false);
-        disk.rename(&path, &name.path())?;
+        rename(disk, chunk.name, name)?;
         chunk.name = name;
         self.dirty.insert(name.first);
         self.names_changed = true;
@@ -404,7 +414,7 @@ impl Files {
             let Some(last) = chunk.name.last.filter(|last| *last <= commit) else { break };
             if !chunk.name.committed {
                 let name = ChunkName::complete(chunk.name.first, last, true);
-                disk.rename(&chunk.name.path(), &name.path())?;
+                rename(disk, chunk.name, name)?;
                 chunk.name = name;
                 self.names_changed = true;
             }

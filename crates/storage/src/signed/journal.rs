@@ -292,7 +292,8 @@ impl Journal {
         self.turning = true;
         disk.write(file, 0, &bytes)?;
         disk.sync(file)?;
-        if old.is_none() {
+        if generation <= 2 {
+            // The file is new, or was when this failed.
             disk.sync_dir("")?;
         }
         let allocated = old.unwrap_or(0).max(bytes.len() as u64);

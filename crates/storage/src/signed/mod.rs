@@ -35,6 +35,7 @@
 //! index beyond the log. Whether entries are what they were is not checked here: the digests that the
 //! signatures cover are checked by whoever replays them.
 
+pub(crate) mod check;
 pub(crate) mod entry;
 pub(crate) mod files;
 pub(crate) mod journal;
@@ -339,6 +340,9 @@ impl<D: Disk> SignedLog<D> {
 
     /// Everything up to `seqno` is committed. No sync of its own: the next append has it, and a hint
     /// is left for a restart. Complete chunks that are now committed get the name of such.
+    ///
+    /// Not between an append that failed and the one that makes up for it: the failed one may be
+    /// found after a restart, and might take back what was committed meanwhile.
     ///
     /// # Panics
     /// If there is no such entry: our own mistake.

@@ -120,6 +120,7 @@ impl<D: Disk> SignedLog<D> {
         };
         // What the operating system has read is not yet durable, if only the process died.
         disk.sync(generation.journal.head().0)?;
+        disk.sync_dir("")?;
         let mut replayed = Replayed::new(&generation)?;
         // A ledger from elsewhere may have anything behind its last entry.
         replayed.shortened |= adopted;

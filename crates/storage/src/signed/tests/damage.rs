@@ -1,0 +1,153 @@
+//! Damage of what was durable is refused and named; nothing is served that is not framed.
+
+use super::*;
+use crate::check::{check, repair};
+use crate::error::Corruption;
+use crate::signed::mark;
+
+fn filled() -> (MemDisk, Model) {
+    let disk = MemDisk::default();
+    let (mut log, _) = open(&disk, 1).expect("opens");
+    let mut model = Model::default();
+    let mut append = |records: &[LogRecord]| {
+        log.append(records).expect("appends");
+        model = model.after(records);
+    };
+    append(&[vote(2, "a")]);
+    for seqno in 1..=34 {
+        append(&[framed(seqno, 2, u8::from(seqno % 5 == 0), 60)]);
+    }
+    log.note_commit(10);
+    model.commit = 10;
+    assert!(log.stats().checkpoints > 0 && log.stats().journal_bytes > 1200, "{:?}", log.stats());
+    (disk, model)
+}
+
+fn refused(disk: &MemDisk) -> Corruption {
+    let report = check(disk).expect("the disk is good");
+    match open(disk, 9) {
+        Err(OpenError::Corrupt(damage)) => {
+            assert!(!report.problems.is_empty(), "the doctor misses: {damage}");
+            damage
+        }
+        other => panic!("opened with {:?}", other.map(|(_, recovered)| recovered)),
+    }
+}
+
+/// The journal in force, and where its frames end.
+fn journal_in_force(disk: &MemDisk) -> (&'static str, usize) {
+    let generation = journal::Journal::read(disk, 2000).expect("reads").expect("there is one");
+    let (name, end) = generation.journal.head();
+    (name, end as usize)
+}
+
+#[test]
+fn a_good_directory_has_no_problems() {
+    let (disk, model) = filled();
+    let report = check(&disk).expect("the disk is good");
+    assert_eq!(report.problems, vec![]);
+    assert_eq!(report.entries, model.last());
+    assert_eq!(repair(&mut disk.clone()).expect("nothing to do").actions, Vec::<String>::new());
+}
+
+#[test]
+fn no_flipped_bit_of_the_journal_loses_an_entry_unnoticed() {
+    let (disk, model) = filled();
+    let files = disk.files();
+    let mut noticed = 0;
+    for name in journal::FILES {
+        for at in 0..files[name].len() {
+            let disk = disk.copy();
+            disk.tamper(name, |bytes| bytes[at] ^= 1 << (at % 8));
+            match open(&disk, 5) {
+                Ok((log, recovered)) => {
+                    assert!(model.is(&log, &recovered), "{name} at {at}: {recovered:?}");
+                }
+                Err(OpenError::Corrupt(damage)) => {
+                    assert!(["raft_", "ledger/"].iter().any(|name| damage.file.starts_with(name)));
+                    noticed += 1;
+                }
+                Err(error) => panic!("{name} at {at}: {error}"),
+            }
+        }
+    }
+    assert_eq!(noticed, 2 * (16 + 8 + 9 + 60), "every byte of the two frames");
+}
+
+#[test]
+fn lost_frames_are_noticed() {
+    let (disk, _) = filled();
+    let (name, end) = journal_in_force(&disk);
+    // The last frame is gone as if it had never been written; the chunk files have its entry.
+    disk.tamper(name, |bytes| bytes[end - 20..end].fill(0));
+    let damage = refused(&disk);
+    assert!(damage.file.starts_with("ledger/ledger_31"), "{damage}");
+    assert_eq!(damage.id, Some(34));
+}
+
+#[test]
+fn a_commit_index_beyond_the_log_is_noticed() {
+    let (disk, _) = filled();
+    mark::write(&mut disk.clone(), 0, 35);
+    let damage = refused(&disk);
+    assert!(damage.what.contains("35 was committed"), "{damage}");
+}
+
+#[test]
+fn a_lost_journal_is_refused_and_the_ledger_can_be_adopted() {
+    let (disk, model) = filled();
+    journal::FILES.iter().for_each(|name| disk.lose(name));
+    disk.lose(mark::FILE);
+    let damage = refused(&disk);
+    assert!(damage.what.contains("no journal"), "{damage}");
+    let mut options = options(3);
+    options.adopt = true;
+    let (log, recovered) = SignedLog::open(disk.clone(), options).expect("adopts");
+    assert!(model.reads_as(&log));
+    assert_eq!((recovered.view, recovered.commit_idx, recovered.is_new), (0, 10, false));
+    drop(log);
+    let (log, _) = open(&disk, 4).expect("opens as any other");
+    assert!(model.reads_as(&log));
+}
+
+#[test]
+fn damaged_and_missing_chunks_are_named() {
+    let (good, _) = filled();
+    let complete = "ledger/ledger_1-5.committed";
+    let header = |bytes: &mut Vec<u8>| bytes[0] ^= 1;
+    let cut = |bytes: &mut Vec<u8>| bytes.truncate(100);
+    for change in [header, cut] {
+        let disk = good.copy();
+        disk.tamper(complete, change);
+        assert_eq!(refused(&disk).file, complete);
+    }
+    let disk = good.copy();
+    disk.lose(complete);
+    let damage = refused(&disk);
+    assert_eq!((damage.file.as_str(), damage.id), ("ledger/ledger_1", Some(1)));
+    // What is inside of a complete chunk is looked at when it is read.
+    let disk = good.copy();
+    disk.tamper(complete, |bytes| bytes[8 + 60] = 7);
+    assert_eq!(check(&disk).expect("reads").problems[0].file, complete);
+    let (log, _) = open(&disk, 2).expect("opens");
+    let error = log.entries(1..=5, usize::MAX).expect_err("entry 2 is bad");
+    let expected = Corruption::new(complete, 68, Some(2), "the entry is missing or bad");
+    assert_eq!(error, StoreError::Corrupt(expected));
+    assert_eq!(log.entries(3..=5, usize::MAX).expect("the others are good").len(), 3);
+    let disk = good.copy();
+    disk.tamper(complete, |bytes| *bytes.last_mut().expect("a table") ^= 0x10);
+    let problems = check(&disk).expect("reads").problems;
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    let (log, _) = open(&disk, 2).expect("opens");
+    assert!(log.entries(1..=5, usize::MAX).is_err());
+}
+
+#[test]
+fn the_open_chunk_is_written_again_from_the_journal() {
+    let (disk, model) = filled();
+    let expected = ledger(&disk);
+    disk.tamper("ledger/ledger_31", |bytes| bytes[8 + 2 * 60 + 3..].fill(0xee));
+    let (log, recovered) = open(&disk, 2).expect("opens");
+    assert!(model.is(&log, &recovered));
+    assert_eq!(ledger(&disk), expected);
+}
