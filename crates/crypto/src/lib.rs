@@ -6,6 +6,9 @@
 //! | [`mac`] | HMAC-SHA-256 |
 //! | [`member`] | secp256k1 keys of group members: signatures of trxs, requests, announces; Ethereum addresses |
 //! | [`made`] | signatures that were made in this thread need not be checked in it |
+//! | [`ec`] | ECDSA keys of the nodes and services of `cft` groups |
+//! | [`x509`] | their certificates |
+//! | [`cose`] | COSE signatures of their ledgers' roots, and receipts |
 //! | [`view`] | Ed25519 consensus keys of one view: envelopes and certificates |
 //! | [`cipher`] | AES-256-GCM sealing with a 32-byte key |
 //! | [`recipient`] | age (X25519) encryption to members, and password encryption of files at rest |
@@ -15,6 +18,8 @@
 //! | [`erasure`] | Reed-Solomon shards for reliable broadcast |
 pub mod bls;
 pub mod cipher;
+pub mod cose;
+pub mod ec;
 pub mod erasure;
 pub mod hash;
 pub mod keygen;
@@ -24,3 +29,4 @@ pub mod member;
 pub mod recipient;
 pub mod threshold;
 pub mod view;
+pub mod x509;

@@ -20,6 +20,10 @@
 //! | [`codec`] | canonical encoding with limits |
 //! | [`mutants`] | deliberate bugs, to check the simulator's checkers |
 //! | [`json`] | reading JSON with keys in any case |
+// What tests and examples share names this crate from outside.
+#[cfg(test)]
+extern crate self as quorate_ledger;
+
 pub mod announce;
 pub mod block;
 pub mod ccf;

@@ -96,6 +96,13 @@ impl State {
         }
     }
 
+    /// Adds a map that is not there yet. Sizes have been checked; there is at least one entry.
+    pub(crate) fn add_map(&mut self, map: String, entries: BTreeMap<Vec<u8>, Value>) {
+        assert!(!entries.is_empty(), "a map has entries");
+        let before = self.maps.insert(map, entries);
+        assert!(before.is_none(), "the map is not in the state yet");
+    }
+
     /// Digest of all contents.
     #[must_use]
     pub fn digest(&self) -> Digest {

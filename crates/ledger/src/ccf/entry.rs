@@ -36,8 +36,7 @@ const PREAMBLE: usize = 1 + 8 + 32 + 32 + 8;
 const CLAIMS: usize = HEAD + 1 + 8;
 const EVIDENCE: usize = CLAIMS + 32;
 
-const VERSION: u8 = 1;
-const KIND_SNAPSHOT: u8 = 1;
+pub(super) const VERSION: u8 = 1;
 /// Write set with claims and commit evidence. Types 0, 2 and 3 are older ones.
 const KIND_FULL: u8 = 4;
 const KIND_EVIDENCE: u8 = 3;
@@ -85,7 +84,7 @@ pub enum EntryError {
     #[error("{0} bytes are left over behind the entry")]
     Trailing(usize),
     /// The entry is longer than allowed.
-    #[error("an entry of {0} bytes is longer than the limit of {MAX_ENTRY}")]
+    #[error("an entry of {0} bytes is longer than allowed")]
     TooLong(u64),
     /// A field has a value it cannot have.
     #[error("wrong {0} in the entry")]
@@ -117,6 +116,11 @@ impl Head {
     /// # Errors
     /// [`EntryError`]: the bytes are fewer, or are not the head of an entry.
     pub fn read(bytes: &[u8]) -> Result<Self, EntryError> {
+        Self::read_within(bytes, MAX_ENTRY, 0)
+    }
+
+    /// Reads the head of an entry of at most `max` bytes in whose view the bits `mark` are set, too.
+    pub(super) fn read_within(bytes: &[u8], max: usize, mark: u32) -> Result<Self, EntryError> {
         let head: &[u8; HEAD] = bytes.first_chunk().ok_or(EntryError::Truncated)?;
         if head[0] != VERSION {
             return Err(EntryError::Invalid("version"));
@@ -128,11 +132,9 @@ impl Head {
         size[..6].copy_from_slice(&head[2..HEADER]);
         let size = u64::from_le_bytes(size);
         let length = size + HEADER as u64;
-        if length > MAX_ENTRY as u64 {
-            return Err(EntryError::TooLong(length));
-        }
-        let length = usize::try_from(length).map_err(|_| EntryError::TooLong(length))?;
-        let view = u32::from_le_bytes(array(&head[HEADER + TAG + 8..]));
+        let fits = usize::try_from(length).ok().filter(|length| *length <= max);
+        let length = fits.ok_or(EntryError::TooLong(length))?;
+        let view = u32::from_le_bytes(array(&head[HEADER + TAG + 8..])) ^ mark;
         let id = TxId::new(u64::from(view), u64_at(head, HEADER + TAG));
         if !id.is_valid() {
             return Err(EntryError::Invalid("transaction id"));
@@ -146,7 +148,7 @@ impl Head {
 }
 
 /// The first `N` bytes, which are there.
-fn array<const N: usize>(bytes: &[u8]) -> [u8; N] {
+pub(super) fn array<const N: usize>(bytes: &[u8]) -> [u8; N] {
     *bytes.first_chunk().expect("a field of fixed size stands in a head of fixed size")
 }
 
@@ -367,20 +369,20 @@ impl Out<'_> {
 }
 
 /// Where an entry is read from.
-struct Input<'a>(&'a [u8]);
+pub(super) struct Input<'a>(pub(super) &'a [u8]);
 
 impl<'a> Input<'a> {
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], EntryError> {
+    pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], EntryError> {
         let (array, rest) = self.0.split_first_chunk().ok_or(EntryError::Truncated)?;
         self.0 = rest;
         Ok(*array)
     }
 
-    fn number(&mut self) -> Result<u64, EntryError> {
+    pub(super) fn number(&mut self) -> Result<u64, EntryError> {
         self.array().map(u64::from_le_bytes)
     }
 
-    fn string(&mut self) -> Result<&'a [u8], EntryError> {
+    pub(super) fn string(&mut self) -> Result<&'a [u8], EntryError> {
         let length = usize::try_from(self.number()?).map_err(|_| EntryError::Truncated)?;
         let (string, rest) = self.0.split_at_checked(length).ok_or(EntryError::Truncated)?;
         self.0 = rest;
@@ -443,11 +445,6 @@ fn read_maps(input: &mut Input<'_>, set: &mut WriteSet, public: bool) -> Result<
 fn require_order(keys: &[(Vec<u8>, Option<Value>)]) -> Result<(), EntryError> {
     let ordered = keys.windows(2).all(|pair| pair[0].0 < pair[1].0);
     if ordered { Ok(()) } else { Err(EntryError::Invalid("order of keys")) }
-}
-
-/// Whether an entry is a snapshot: it stands in a file of its own, never in the ledger.
-pub(super) const fn snapshot_kind() -> u8 {
-    KIND_SNAPSHOT
 }
 
 const _: () = assert!(MAX_VIEW < 1 << 31 && MAX_SEQNO <= i64::MAX as u64);

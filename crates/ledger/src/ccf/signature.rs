@@ -64,8 +64,8 @@ pub enum NotaryError {
     NoService,
 }
 
-/// Who signs for a node and checks what other nodes signed. A real one has keys; a simulator has one
-/// that is deterministic.
+/// Who signs for a node and checks what other nodes signed. [`super::notary::NodeNotary`] is the real
+/// one; a simulator has one that is deterministic.
 pub trait Notary {
     /// The node's id: SHA-256 of [`Notary::public_key`].
     fn node(&self) -> NodeId;
@@ -88,6 +88,11 @@ pub trait Notary {
 
     /// Whether both signatures over the root of signature transaction `id` are right.
     fn verify(&self, root: &Digest, id: TxId, signed: &Signed, by: Identities<'_>) -> bool;
+
+    /// Whether a certificate (PEM) is that of this node, issued by the service.
+    fn is_endorsed(&self, node: &NodeId, certificate: &str, service: &str) -> bool {
+        super::notary::is_endorsed(node, certificate, service)
+    }
 
     /// Issues the service's certificate, PEM, to the node with this public key (SPKI DER) that is
     /// reached at `address`. `at_ms` as in [`Notary::sign`].
@@ -286,3 +291,6 @@ fn decode(map: &'static str, text: &str) -> Result<Vec<u8>, RowError> {
 fn too_long(map: &'static str) -> RowError {
     RowError { map, why: "longer than any signature or certificate".to_owned() }
 }
+
+#[cfg(test)]
+mod tests;
