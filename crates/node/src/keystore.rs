@@ -5,6 +5,7 @@
 //! <dir>/node.key          the node's libp2p identity (secp256k1)
 //! <dir>/jwt.key           HMAC key of access tokens
 //! <dir>/group-<gid>.key   member key and encryption key of one group
+//! <dir>/service-<gid>.key node key of one `cft` group, and what its service gave this node
 //! ```
 //! Everything but the first is AES-256-GCM under the master key, with the file name as associated
 //! data, so a start costs one scrypt however many groups there are, and no file can pass for
@@ -93,6 +94,50 @@ pub struct GroupKeys {
     pub member: MemberKey,
     /// Receives secrets as member.
     pub encrypt: EncryptKey,
+}
+
+/// Who this node is in one `cft` group.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceKeys {
+    /// Its private key (PKCS #8).
+    #[serde(with = "hexadecimal")]
+    pub node_key: Vec<u8>,
+    /// What its service gave it; `None` until it is admitted.
+    pub membership: Option<Membership>,
+}
+
+impl std::fmt::Debug for ServiceKeys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "ServiceKeys(admitted: {})", self.membership.is_some())
+    }
+}
+
+/// What a service gives a node.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Membership {
+    /// The node's certificate (PEM).
+    pub node_certificate: String,
+    /// The service's certificate (PEM).
+    pub service_certificate: String,
+    /// The service's private key.
+    #[serde(with = "hexadecimal")]
+    pub service_key: Vec<u8>,
+    /// The ledger secret.
+    #[serde(with = "hexadecimal")]
+    pub ledger_secret: Vec<u8>,
+}
+
+/// Bytes as hexadecimal digits.
+mod hexadecimal {
+    use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
+
+    pub fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&hex::encode(bytes))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(source: D) -> Result<Vec<u8>, D::Error> {
+        hex::decode(String::deserialize(source)?).map_err(D::Error::custom)
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -209,6 +254,49 @@ impl Keystore {
         self.decode_group(&name, &bytes).ok_or_else(|| self.damaged(&name))
     }
 
+    /// Who this node is in a `cft` group, if it has a key there.
+    ///
+    /// # Errors
+    /// [`KeystoreError`].
+    pub fn service_keys(&self, group: GroupId) -> Result<Option<ServiceKeys>, KeystoreError> {
+        let name = service_file(group);
+        let Some(bytes) = self.read(&name)? else { return Ok(None) };
+        let keys = serde_json::from_slice(&bytes);
+        keys.map(Some).map_err(|_| self.damaged(&name))
+    }
+
+    /// Keeps durably who this node is in a `cft` group.
+    ///
+    /// # Errors
+    /// [`KeystoreError`].
+    pub fn set_service_keys(
+        &self,
+        group: GroupId,
+        keys: &ServiceKeys,
+    ) -> Result<(), KeystoreError> {
+        let bytes = serde_json::to_vec(keys).expect("texts are JSON");
+        self.write(&service_file(group), &bytes)
+    }
+
+    /// Forgets who this node is in a `cft` group: without its log it must not come back as the same
+    /// node.
+    ///
+    /// # Errors
+    /// [`KeystoreError`].
+    pub fn remove_service_keys(&self, group: GroupId) -> Result<(), KeystoreError> {
+        let path = self.service_path(group);
+        match fs::remove_file(&path).and_then(|()| File::open(&self.dir)?.sync_all()) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other.map_err(|source| io_error(&path, source)),
+        }
+    }
+
+    /// Where the keys of a `cft` group are.
+    #[must_use]
+    pub fn service_path(&self, group: GroupId) -> PathBuf {
+        self.dir.join(service_file(group))
+    }
+
     /// The groups there are keys for, in order.
     ///
     /// # Errors
@@ -249,18 +337,28 @@ impl Keystore {
         name: &str,
         make: impl FnOnce() -> Vec<u8>,
     ) -> Result<Vec<u8>, KeystoreError> {
+        if let Some(bytes) = self.read(name)? {
+            return Ok(bytes);
+        }
+        let bytes = make();
+        self.write(name, &bytes)?;
+        Ok(bytes)
+    }
+
+    fn read(&self, name: &str) -> Result<Option<Vec<u8>>, KeystoreError> {
         let path = self.dir.join(name);
         match fs::read(&path) {
             Ok(sealed) => cipher::open(&self.master, name.as_bytes(), &sealed)
+                .map(Some)
                 .map_err(|_| KeystoreError::Damaged { path }),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let bytes = make();
-                let sealed = cipher::seal(&self.master, &mut rand::rng(), name.as_bytes(), &bytes);
-                write_durably(&self.dir, name, &sealed)?;
-                Ok(bytes)
-            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(source) => Err(io_error(&path, source)),
         }
+    }
+
+    fn write(&self, name: &str, bytes: &[u8]) -> Result<(), KeystoreError> {
+        let sealed = cipher::seal(&self.master, &mut rand::rng(), name.as_bytes(), bytes);
+        write_durably(&self.dir, name, &sealed)
     }
 
     fn damaged(&self, name: &str) -> KeystoreError {
@@ -270,6 +368,10 @@ impl Keystore {
 
 fn group_file(group: GroupId) -> String {
     format!("group-{group}.key")
+}
+
+fn service_file(group: GroupId) -> String {
+    format!("service-{group}.key")
 }
 
 fn io_error(path: &Path, source: io::Error) -> KeystoreError {

@@ -6,7 +6,8 @@
 //! | [`keystore`] | keys at rest |
 //! | [`p2p`] | streams, gossip, discovery |
 //! | [`verify`] | checks packets on a few threads |
-//! | [`group`] | one thread per group turns its driver |
+//! | [`group`], [`service`] | one thread per group turns its driver: of `poa` groups, of `cft` groups |
+//! | `host` | what these threads have in common |
 //! | [`node`] | starts everything, keeps the groups, stops everything |
 //! | `api` | HTTP |
 //! | [`telemetry`] | logs and metrics |
@@ -19,6 +20,7 @@ mod host;
 pub mod keystore;
 pub mod node;
 pub mod p2p;
+pub mod service;
 pub mod telemetry;
 pub mod verify;
 

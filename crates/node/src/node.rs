@@ -8,6 +8,7 @@
 //! ```
 
 mod files;
+mod hosted;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -15,6 +16,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use arc_swap::ArcSwapOption;
 use parking_lot::{Mutex, RwLock};
 use quorate_crypto::cipher::SymmetricKey;
 use quorate_crypto::member::MemberKey;
@@ -31,13 +33,16 @@ use crate::api;
 use crate::api::token::Tokens;
 use crate::bootstrap;
 use crate::config::NodeConfig;
+use crate::host::Died;
 use crate::group::{Committed, Group, GroupError, Opening, events};
 use crate::keystore::{Keystore, KeystoreError, password_of};
 use crate::p2p::{Delivery, Network, NetworkError, Settings, Sink};
+use crate::service::{self, Service, ServiceError};
 use crate::telemetry;
 use crate::verify::Verifier;
 pub use files::lock;
 use files::{Files, Record};
+pub use hosted::Hosted;
 
 /// Most groups a node opens.
 const MAX_GROUPS: usize = 256;
@@ -76,6 +81,9 @@ pub enum NodeError {
     /// A group's.
     #[error(transparent)]
     Group(#[from] GroupError),
+    /// A `cft` group's.
+    #[error(transparent)]
+    Service(#[from] ServiceError),
     /// A seed is wrong.
     #[error(transparent)]
     Seed(#[from] SeedError),
@@ -150,10 +158,12 @@ pub struct Inner {
     pub(crate) stop: watch::Sender<Option<String>>,
     pub(crate) api_addr: SocketAddr,
     pub(crate) started: Instant,
-    keystore: Keystore,
+    keystore: Arc<Keystore>,
     verifier: Verifier,
     files: Files,
-    groups: RwLock<BTreeMap<GroupId, Arc<Group>>>,
+    groups: RwLock<BTreeMap<GroupId, Hosted>>,
+    /// The service at `/node` and `/app`.
+    main: ArcSwapOption<Service>,
     /// Creating, joining, leaving and clearing happen one after the other.
     changes: tokio::sync::Mutex<()>,
     server: Mutex<Option<JoinHandle<()>>>,
@@ -207,10 +217,11 @@ impl Node {
             stop: watch::Sender::new(None),
             api_addr,
             started: Instant::now(),
-            keystore,
+            keystore: Arc::new(keystore),
             verifier,
             files,
             groups: RwLock::default(),
+            main: ArcSwapOption::empty(),
             changes: tokio::sync::Mutex::new(()),
             server: Mutex::default(),
         });
@@ -251,21 +262,37 @@ impl Node {
 
     /// The groups this node is in, by id.
     #[must_use]
-    pub fn groups(&self) -> Vec<Arc<Group>> {
+    pub fn groups(&self) -> Vec<Hosted> {
         self.inner.groups.read().values().cloned().collect()
     }
 
     /// A group this node is in.
     #[must_use]
-    pub fn group(&self, id: GroupId) -> Option<Arc<Group>> {
+    pub fn group(&self, id: GroupId) -> Option<Hosted> {
         self.inner.groups.read().get(&id).cloned()
+    }
+
+    /// The service at `/node` and `/app`: that of the configuration, or the only one.
+    #[must_use]
+    pub fn main_service(&self) -> Option<Arc<Service>> {
+        self.inner.main.load_full()
+    }
+
+    fn choose_main(&self) {
+        let groups = self.inner.groups.read();
+        let mut services = groups.values().filter_map(Hosted::service);
+        let main = match self.inner.config.service.group {
+            Some(id) => services.find(|service| service.id() == id),
+            None => services.next().filter(|_| services.next().is_none()),
+        };
+        self.inner.main.store(main.cloned());
     }
 
     /// Makes a group owned by this node.
     ///
     /// # Errors
     /// [`NodeError`].
-    pub async fn create_group(&self, new: NewGroup) -> Result<Arc<Group>, NodeError> {
+    pub async fn create_group(&self, new: NewGroup) -> Result<Hosted, NodeError> {
         let _one = self.inner.changes.lock().await;
         supported(new.consensus, new.encryption)?;
         self.room()?;
@@ -292,7 +319,7 @@ impl Node {
     ///
     /// # Errors
     /// [`NodeError`].
-    pub async fn join_group(&self, url: &str) -> Result<Arc<Group>, NodeError> {
+    pub async fn join_group(&self, url: &str) -> Result<Hosted, NodeError> {
         let seed = Seed::parse_verified(url)?;
         let _one = self.inner.changes.lock().await;
         let id = seed.group.id;
@@ -331,6 +358,7 @@ impl Node {
         let record = self.inner.files.read(id)?.ok_or(NodeError::NotFound(id))?;
         self.inner.files.write(id, &Record { joined: false, ..record })?;
         self.inner.groups.write().remove(&id);
+        self.choose_main();
         // The goodbye leaves before the network forgets the group.
         stop_group(group).await;
         self.inner.network.leave(id).await?;
@@ -349,6 +377,8 @@ impl Node {
         if self.inner.files.read(id)?.is_none() {
             return Err(NodeError::NotFound(id));
         }
+        // A member without its log must not come back as the same one.
+        self.inner.keystore.remove_service_keys(id)?;
         self.inner.files.remove(id)
     }
 
@@ -356,7 +386,7 @@ impl Node {
     ///
     /// # Errors
     /// [`NodeError`].
-    pub fn seed(&self, group: &Group, with_url: bool) -> Result<String, NodeError> {
+    pub fn seed(&self, group: &Hosted, with_url: bool) -> Result<String, NodeError> {
         let urls = if with_url { vec![self.chain_url(group.id())] } else { Vec::new() };
         let owner = group.is_owner().then_some(&group.keys().member);
         let seed = match owner {
@@ -414,6 +444,7 @@ impl Node {
 
     async fn close(&self) {
         let groups = std::mem::take(&mut *self.inner.groups.write());
+        self.inner.main.store(None);
         for group in groups.into_values() {
             stop_group(group).await;
         }
@@ -450,60 +481,120 @@ impl Node {
         &self,
         descriptor: GroupDescriptor,
         create: bool,
-    ) -> Result<Arc<Group>, NodeError> {
+    ) -> Result<Hosted, NodeError> {
         let id = descriptor.id;
-        let keys = self.inner.keystore.group_keys(id)?;
-        let member = keys.member.clone();
-        let stop = self.inner.stop.clone();
-        let opening = Opening {
-            descriptor,
-            keys,
-            create,
-            dir: self.inner.files.store(id),
-            sealing_key: self.inner.keystore.storage_key(id),
-            network: self.inner.network.clone(),
-            events: self.inner.events.clone(),
-            died: Box::new(move |why| {
-                tracing::error!(why, "a mistake of the program: the node ends");
-                stop.send_replace(Some(why));
-            }),
-        };
-        let open = tokio::task::spawn_blocking(move || Group::open(opening)).await;
-        let group = Arc::new(open.map_err(|_| NodeError::Stopping)??);
+        let member = self.inner.keystore.group_keys(id)?.member;
+        let opened = self.clone();
+        let open = tokio::task::spawn_blocking(move || opened.open_hosted(descriptor, create));
+        let group = open.await.map_err(|_| NodeError::Stopping)??;
         if create
-            && group.live().status.ready
+            && group.is_durable()
             && let Some(record) = self.inner.files.read(id)?
         {
             self.inner.files.write(id, &Record { create: false, ..record })?;
         }
-        self.inner.groups.write().insert(id, Arc::clone(&group));
+        self.inner.groups.write().insert(id, group.clone());
+        self.choose_main();
         self.inner.network.join(id, member, self.sink(&group)).await?;
         Ok(group)
     }
 
-    fn sink(&self, group: &Group) -> Sink {
-        let port = group.port();
-        // Not the node itself: the network must not keep alive who owns it.
-        let node = Arc::downgrade(&self.inner);
-        Arc::new(move |delivery| match delivery {
-            Delivery::Connected(peer) => port.connected(peer),
-            Delivery::Packet(incoming) => {
-                if let Some(inner) = node.upgrade() {
-                    inner.verifier.submit(Arc::clone(&port), incoming);
-                }
+    /// Opens a group with what orders it. Blocks.
+    fn open_hosted(&self, descriptor: GroupDescriptor, create: bool) -> Result<Hosted, NodeError> {
+        let inner = &self.inner;
+        let id = descriptor.id;
+        let keys = inner.keystore.group_keys(id)?;
+        let dir = inner.files.store(id);
+        let sealing_key = inner.keystore.storage_key(id);
+        let network = inner.network.clone();
+        let stop = inner.stop.clone();
+        let died: Died = Box::new(move |why| {
+            tracing::error!(why, "a mistake of the program: the node ends");
+            stop.send_replace(Some(why));
+        });
+        match descriptor.consensus {
+            Protocol::Cft => {
+                let keystore = Arc::clone(&inner.keystore);
+                let config = inner.config.service.clone();
+                let rpc_address = self.rpc_address();
+                let opening = service::Opening {
+                    descriptor,
+                    keys,
+                    create,
+                    dir,
+                    sealing_key,
+                    keystore,
+                    config,
+                    rpc_address,
+                    network,
+                    died,
+                };
+                Ok(Hosted::Service(Arc::new(Service::open(opening)?)))
             }
-        })
+            Protocol::Poa => {
+                let events = inner.events.clone();
+                let opening =
+                    Opening { descriptor, keys, create, dir, sealing_key, network, events, died };
+                Ok(Hosted::Group(Arc::new(Group::open(opening)?)))
+            }
+            Protocol::Bft | Protocol::Para => Err(unsupported()),
+        }
+    }
+
+    /// Where clients find this node: `host:port`.
+    fn rpc_address(&self) -> String {
+        match &self.inner.config.api.public_url {
+            Some(url) => {
+                let rest = url.split_once("://").map_or(url.as_str(), |(_, rest)| rest);
+                rest.split('/').next().unwrap_or(rest).to_owned()
+            }
+            None => self.inner.api_addr.to_string(),
+        }
+    }
+
+    fn sink(&self, group: &Hosted) -> Sink {
+        match group {
+            Hosted::Service(service) => {
+                let (port, group) = (service.port(), service.id());
+                let network = self.inner.network.clone();
+                Arc::new(move |delivery| match delivery {
+                    Delivery::Connected(peer) => {
+                        port.packet(quorate_replica::cft::api::Input::Connected(peer), 0);
+                    }
+                    Delivery::Packet(incoming) => {
+                        Service::receive(&port, group, &network, incoming);
+                    }
+                })
+            }
+            Hosted::Group(group) => {
+                let port = group.port();
+                // Not the node itself: the network must not keep alive who owns it.
+                let node = Arc::downgrade(&self.inner);
+                Arc::new(move |delivery| match delivery {
+                    Delivery::Connected(peer) => port.connected(peer),
+                    Delivery::Packet(incoming) => {
+                        if let Some(inner) = node.upgrade() {
+                            inner.verifier.submit(Arc::clone(&port), incoming);
+                        }
+                    }
+                })
+            }
+        }
     }
 }
 
-async fn stop_group(group: Arc<Group>) {
+async fn stop_group(group: Hosted) {
     // A panic in there was reported by the group's thread.
     let _ = tokio::task::spawn_blocking(move || group.stop()).await;
 }
 
+fn unsupported() -> NodeError {
+    NodeError::Unsupported("Other types of groups are not supported yet".into())
+}
+
 fn supported(consensus: Protocol, encryption: Encryption) -> Result<(), NodeError> {
-    if consensus != Protocol::Poa {
-        return Err(NodeError::Unsupported("Other types of groups are not supported yet".into()));
+    if !matches!(consensus, Protocol::Poa | Protocol::Cft) {
+        return Err(unsupported());
     }
     if encryption != Encryption::Public {
         return Err(NodeError::Unsupported("Private groups are not supported yet".into()));

@@ -52,23 +52,29 @@ async fn check(
     next: Next,
 ) -> Response {
     let group = path.iter().find(|(name, _)| *name == "gid").map(|(_, value)| value);
-    match allowed(&guard, peer.ip(), group, request.headers(), &params) {
+    let Guard { context, access } = &guard;
+    match allowed(context, *access, peer.ip(), group, request.headers(), &params) {
         Ok(()) => next.run(request).await,
         Err(error) => error.into_response(),
     }
 }
 
-fn allowed(
-    guard: &Guard,
+/// Whether a caller may.
+///
+/// # Errors
+/// 401 or 403.
+pub fn allowed(
+    context: &Context,
+    access: Access,
     peer: IpAddr,
     group: Option<&str>,
     headers: &HeaderMap,
     params: &Params,
 ) -> Result<(), ApiError> {
-    if guard.access == Access::Everybody || peer.to_canonical().is_loopback() {
+    if access == Access::Everybody || peer.to_canonical().is_loopback() {
         return Ok(());
     }
-    if guard.access == Access::Local {
+    if access == Access::Local {
         return Err(ApiError::forbidden("this is for callers on the node's own machine"));
     }
     let bearer = headers
@@ -78,8 +84,8 @@ fn allowed(
     let token = bearer
         .or_else(|| params.get("jwt"))
         .ok_or_else(|| ApiError::unauthorized("missing or malformed jwt"))?;
-    let claims = guard.context.node.inner().tokens.check(token.trim());
+    let claims = context.node.inner().tokens.check(token.trim());
     let claims = claims.map_err(|error| ApiError::unauthorized(error.to_string()))?;
-    let for_group = guard.access == Access::Group && group.is_some_and(|g| claims.is_for(g));
+    let for_group = access == Access::Group && group.is_some_and(|g| claims.is_for(g));
     if claims.is_chain() || for_group { Ok(()) } else { Err(ApiError::not_allowed()) }
 }

@@ -17,7 +17,7 @@ pub async fn announce(State(ctx): State<Context>, input: Input) -> Answer {
     let action = input.one_of("action", &["add", "remove"])?;
     let kind = input.one_of("type", &["user", "producer"])?;
     let memo = input.text("memo")?;
-    let group = ctx.node.group(id).ok_or_else(ApiError::no_group)?;
+    let group = ctx.group_of(id)?;
     let action = if action == "add" { ActionType::Add } else { ActionType::Remove };
     let kind = if kind == "user" { AnnounceType::AsUser } else { AnnounceType::AsProducer };
     match group.command(Command::Announce { action, kind, memo }).await? {

@@ -62,7 +62,7 @@ pub async fn chain(State(ctx): State<Context>, input: Input) -> Answer {
     let kind = input.one_of("type", &words)?;
     let config = input.nested("config")?;
     let memo = input.text("memo")?;
-    let group = ctx.node.group(id).ok_or_else(ApiError::no_group)?;
+    let group = ctx.group_of(id)?;
     if !group.is_owner() {
         return Err(ApiError::not_owner());
     }
@@ -179,7 +179,7 @@ pub async fn app(State(ctx): State<Context>, input: Input) -> Answer {
         ActionType::Remove => input.text("value")?,
     };
     let memo = input.text("memo")?;
-    let group = ctx.node.group(id).ok_or_else(ApiError::no_group)?;
+    let group = ctx.group_of(id)?;
     if !group.is_owner() {
         return Err(ApiError::not_owner());
     }

@@ -32,7 +32,7 @@ pub async fn update(State(ctx): State<Context>, input: Input) -> Answer {
     let agreement_tick_count = input.required_number("agreement_tick_count")?;
     let names = input.required_texts("producer_pubkey")?;
     let memo = input.text("memo")?;
-    let group = ctx.node.group(id).ok_or_else(ApiError::no_group)?;
+    let group = ctx.group_of(id)?;
     if !group.is_owner() {
         return Err(ApiError::not_owner());
     }

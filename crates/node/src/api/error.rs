@@ -103,6 +103,20 @@ impl ApiError {
             .hint("the node's log says more")
     }
 
+    /// The group is of a kind that has no such thing.
+    pub fn wrong_protocol() -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "wrong_protocol", "this is not for groups of kind cft")
+            .hint(
+                "a cft group is used through /api/v1/group/{group_id}/app/kv/{map}/{key}, \
+                 /app/batch, /node/receipt and /node/members",
+            )
+    }
+
+    /// Status, message and hint, to be written in another form.
+    pub fn parts(self) -> (StatusCode, String, &'static str) {
+        (self.status, self.message, self.hint)
+    }
+
     fn retry(self, seconds: u64) -> Self {
         Self { retry_seconds: Some(seconds), ..self }
     }

@@ -8,13 +8,12 @@ use serde_json::{Value, json};
 
 use super::input::{Input, Params};
 use super::{Answer, ApiError, Context};
-use crate::group::Group;
-use crate::node::NewGroup;
+use crate::node::{Hosted, NewGroup};
 
 /// `POST /api/v1/group`
 pub async fn create(State(ctx): State<Context>, input: Input) -> Answer {
     let name = input.sized_text("group_name", 2, 100)?;
-    let consensus = input.one_of("consensus_type", &["pos", "poa"])?;
+    let consensus = input.one_of("consensus_type", &["pos", "poa", "cft"])?;
     let encryption = input.one_of("encryption_type", &["public", "private"])?;
     let app_key = input.sized_text("app_key", 4, 20)?;
     let with_url = input.flag("include_chain_url", true)?;
@@ -22,12 +21,11 @@ pub async fn create(State(ctx): State<Context>, input: Input) -> Answer {
         // The reference's reader unescapes a seed twice.
         return Err(ApiError::invalid("group_name and app_key must not contain %"));
     }
-    if consensus != Protocol::Poa.name() {
-        return Err(ApiError::invalid("Other types of groups are not supported yet"));
-    }
+    let consensus = Protocol::from_name(&consensus)
+        .ok_or_else(|| ApiError::invalid("Other types of groups are not supported yet"))?;
     let encryption = Encryption::from_name(&encryption)
         .ok_or_else(|| ApiError::invalid("encryption_type must be one of [public private]"))?;
-    let new = NewGroup { name, app_key, encryption, consensus: Protocol::Poa };
+    let new = NewGroup { name, app_key, encryption, consensus };
     let group = ctx.node.create_group(new).await?;
     let seed = ctx.node.seed(&group, with_url)?;
     Ok(Json(json!({ "seed": seed, "group_id": group.id() })))
@@ -71,12 +69,20 @@ pub async fn clear(State(ctx): State<Context>, input: Input) -> Answer {
 }
 
 /// What the API shows of a group.
-fn info(ctx: &Context, group: &Group) -> Value {
+fn info(ctx: &Context, group: &Hosted) -> Value {
     let descriptor = group.descriptor();
-    let live = group.live();
-    let status = &live.status;
     let user = group.keys().member.public();
-    let syncer = if status.syncing { "SYNCING" } else { "IDLE" };
+    let (head, last_update, syncing) = match group {
+        Hosted::Group(group) => {
+            let status = &group.live().status;
+            (status.head.0, status.last_update, status.syncing)
+        }
+        Hosted::Service(service) => {
+            let live = service.live();
+            (live.committed().seqno, live.updated_ns, live.status.joining)
+        }
+    };
+    let syncer = if syncing { "SYNCING" } else { "IDLE" };
     let peers = ctx.node.inner().network.group_peers(group.id());
     let peers: Vec<String> = peers.iter().map(ToString::to_string).collect();
     json!({
@@ -89,8 +95,8 @@ fn info(ctx: &Context, group: &Group) -> Value {
         "encryption_type": descriptor.encryption.name().to_uppercase(),
         "cipher_key": descriptor.cipher_key.to_string(),
         "app_key": descriptor.app_key,
-        "currt_top_block": status.head.0,
-        "last_updated": status.last_update,
+        "currt_top_block": head,
+        "last_updated": last_update,
         "rex_syncer_status": syncer,
         "rex_Syncer_result": null,
         "peers": peers,
@@ -108,19 +114,19 @@ pub async fn list(State(ctx): State<Context>) -> Answer {
 
 /// `GET /api/v1/group/:gid`
 pub async fn one(State(ctx): State<Context>, Path(gid): Path<String>) -> Answer {
-    let group = ctx.group(&gid)?;
+    let group = ctx.hosted(&gid)?;
     Ok(Json(info(&ctx, &group)))
 }
 
 /// `GET /api/v1/group/:gid/seed`
 pub async fn seed(State(ctx): State<Context>, Path(gid): Path<String>, params: Params) -> Answer {
-    let group = ctx.group(&gid)?;
+    let group = ctx.hosted(&gid)?;
     let with_url = params.flag("include_chain_url", true)?;
     Ok(Json(json!({ "seed": ctx.node.seed(&group, with_url)? })))
 }
 
 /// `POST /api/v1/group/:gid/startsync`
 pub async fn start_sync(State(ctx): State<Context>, Path(gid): Path<String>) -> Answer {
-    ctx.group(&gid)?;
+    ctx.hosted(&gid)?;
     Err(ApiError::invalid("Deprecated"))
 }

@@ -14,6 +14,8 @@ use serde_json::{Value, json};
 use super::content::{to_json, trx_json, unexpected};
 use super::{Answer, ApiError, Context};
 use crate::group::{AskError, Group};
+use crate::node::Hosted;
+use crate::service::Live;
 
 /// `GET /api/v1/trx/:gid/:trx_id`
 pub async fn trx(
@@ -163,23 +165,52 @@ pub async fn genesis(State(ctx): State<Context>, Path(gid): Path<String>) -> Ans
 
 /// `GET /api/v1/group/:gid/status`
 pub async fn status(State(ctx): State<Context>, Path(gid): Path<String>) -> Answer {
-    let group = ctx.group(&gid)?;
-    let live = group.live();
-    let status = &live.status;
+    let group = ctx.hosted(&gid)?;
     let peers = ctx.node.inner().network.group_peers(group.id()).len();
-    Ok(Json(json!({
-        "group_id": group.id(),
-        "head": status.head,
-        "head_hash": status.head_hash,
-        "epoch": status.epoch,
+    let mut shown = match &group {
+        Hosted::Group(group) => {
+            let live = group.live();
+            let status = &live.status;
+            json!({
+                "head": status.head,
+                "head_hash": status.head_hash,
+                "epoch": status.epoch,
+                "view": status.view,
+                "producing": status.producing,
+                "syncing": status.syncing,
+                "ready": status.ready,
+                "last_update": status.last_update,
+                "pool": status.pool,
+                "stalled": live.stalled,
+            })
+        }
+        Hosted::Service(service) => service_status(&service.live()),
+    };
+    shown["group_id"] = json!(group.id());
+    shown["peers"] = json!(peers);
+    shown["owner"] = json!(group.is_owner());
+    Ok(Json(shown))
+}
+
+/// Where a member of a `cft` group stands. The head is the last committed transaction: always a
+/// signature.
+fn service_status(live: &Live) -> Value {
+    let status = &live.status;
+    json!({
+        "head": status.committed.seqno,
+        "head_hash": null,
         "view": status.view,
-        "producing": status.producing,
-        "syncing": status.syncing,
-        "ready": status.ready,
-        "last_update": status.last_update,
-        "pool": status.pool,
-        "peers": peers,
-        "owner": group.is_owner(),
+        "committed_transaction_id": status.committed.to_string(),
+        "last_transaction_id": status.last.to_string(),
+        "node_id": status.node_id.to_string(),
+        "leader": status.leader.map(|id| id.to_string()),
+        "role": live.role(),
+        "producing": live.leads(),
+        "syncing": status.joining,
+        "ready": !status.joining && status.stopped.is_none(),
+        "last_update": live.updated_ns,
+        "pool": 0,
         "stalled": live.stalled,
-    })))
+        "stopped": status.stopped,
+    })
 }

@@ -4,6 +4,7 @@
 //! * Keys of a request match without regard to case.
 //! * Errors are `{"message", "code", "hint"}`; messages are the reference's where it has one.
 //! * Who calls from this machine may do everything; others need a token (see [`access`]).
+//! * Groups of kind `cft` have the API of [`service`].
 //!
 //! [`routes`] lists every path once, with its documentation, from which `/openapi.json` is made.
 
@@ -13,6 +14,7 @@ mod config;
 mod consensus;
 mod content;
 mod error;
+mod front;
 mod groups;
 mod input;
 mod ledger;
@@ -20,10 +22,10 @@ mod light;
 mod network;
 mod openapi;
 mod routes;
+mod service;
 pub(crate) mod token;
 mod watch;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,14 +36,15 @@ use axum::serve::ListenerExt as _;
 use axum::{Json, Router};
 use quorate_ledger::ids::GroupId;
 use serde_json::Value;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tower_http::compression::CompressionLayer;
 use tower_http::cors::{Any, CorsLayer};
 
 use crate::group::Group;
-use crate::node::Node;
+use crate::node::{Hosted, Node, NodeKind};
 use crate::telemetry;
 pub use error::ApiError;
+use front::Front;
 
 /// Largest request body. A larger one is answered 413.
 const MAX_BODY: usize = 1024 * 1024;
@@ -61,10 +64,27 @@ struct Context {
 type Answer = Result<Json<Value>, ApiError>;
 
 impl Context {
-    /// A group by the text of its id.
-    fn group(&self, id: &str) -> Result<Arc<Group>, ApiError> {
+    /// A group of any kind by the text of its id.
+    fn hosted(&self, id: &str) -> Result<Hosted, ApiError> {
         let id: GroupId = id.parse().map_err(|_| ApiError::no_group())?;
         self.node.group(id).ok_or_else(ApiError::no_group)
+    }
+
+    /// A group that producers order, by the text of its id.
+    fn group(&self, id: &str) -> Result<Arc<Group>, ApiError> {
+        producers_order(self.hosted(id)?)
+    }
+
+    /// A group that producers order, by its id.
+    fn group_of(&self, id: GroupId) -> Result<Arc<Group>, ApiError> {
+        producers_order(self.node.group(id).ok_or_else(ApiError::no_group)?)
+    }
+}
+
+fn producers_order(group: Hosted) -> Result<Arc<Group>, ApiError> {
+    match group {
+        Hosted::Group(group) => Ok(group),
+        Hosted::Service(_) => Err(ApiError::wrong_protocol()),
     }
 }
 
@@ -75,11 +95,8 @@ pub(crate) async fn serve(node: Node, listener: TcpListener) {
         // An error means that the node is gone.
         let _ = stop.wait_for(Option::is_some).await;
     };
-    let listener = listener.tap_io(|stream| {
-        // Small answers must not wait for more.
-        let _ = stream.set_nodelay(true);
-    });
-    let service = router(node.clone()).into_make_service_with_connect_info::<SocketAddr>();
+    let listener = listener.tap_io(no_delay as front::Tap);
+    let service = Front::new(node.clone());
     let upkeep = async {
         loop {
             tokio::time::sleep(METRICS_UPKEEP).await;
@@ -98,27 +115,52 @@ pub(crate) async fn serve(node: Node, listener: TcpListener) {
     }
 }
 
-/// The API as a service; the peer's address must come as `ConnectInfo<SocketAddr>`.
-pub(crate) fn router(node: Node) -> Router {
+/// What the handlers of a node get.
+fn context(node: Node) -> Context {
     let kind = node.inner().kind;
-    let endpoints = routes::endpoints(kind);
-    let openapi = Arc::new(openapi::document(&endpoints));
-    let context = Context { node, openapi };
+    let mut endpoints = routes::endpoints(kind);
+    if kind == NodeKind::Full {
+        endpoints.extend(service::routes::endpoints());
+    }
+    let openapi = Arc::new(openapi::document(endpoints.iter()));
+    Context { node, openapi }
+}
+
+/// The API as a service; the peer's address must come as `ConnectInfo<SocketAddr>`.
+fn router(context: Context) -> Router {
+    let kind = context.node.inner().kind;
     let mut router = Router::new();
-    for endpoint in endpoints {
+    for endpoint in routes::endpoints(kind) {
         let handler = access::guard(endpoint.handler, &context, endpoint.access);
         router = router
-            .route(endpoint.path, handler.clone())
+            .route(&endpoint.path, handler.clone())
             .route(&format!("{}/", endpoint.path), handler);
     }
-    router
-        .fallback(|| async { ApiError::not_found("Not Found") })
+    router = router
         .method_not_allowed_fallback(|| async { ApiError::method() })
         .layer(axum::middleware::from_fn(limit_time))
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(CompressionLayer::new())
-        .layer(CorsLayer::new().allow_origin(Any).allow_methods(Any).allow_headers(Any))
-        .with_state(context)
+        .layer(CorsLayer::new().allow_origin(Any).allow_methods(Any).allow_headers(Any));
+    if kind == NodeKind::Full {
+        router = router.merge(services());
+    }
+    router.fallback(|| async { ApiError::not_found("Not Found") }).with_state(context)
+}
+
+/// The paths of services. They check callers themselves, and have limits of their own.
+fn services() -> Router<Context> {
+    let mut router = Router::new();
+    for endpoint in service::routes::endpoints() {
+        router = router.route(&endpoint.path, endpoint.handler);
+    }
+    router.method_not_allowed_fallback(|| async { ApiError::method() })
+}
+
+/// Small answers must not wait for more.
+fn no_delay(stream: &mut TcpStream) {
+    // A connection that is gone already needs no option.
+    let _ = stream.set_nodelay(true);
 }
 
 async fn limit_time(request: Request, next: Next) -> Response {

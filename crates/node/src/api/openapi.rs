@@ -62,41 +62,43 @@ fn item(endpoint: &Endpoint) -> PathItem {
             .response("403", refusal)
             .security(SecurityRequirement::new("token", Vec::<String>::new()));
     }
-    for parameter in path_parameters(endpoint.path) {
+    for parameter in path_parameters(&endpoint.path) {
         operation = operation.parameter(parameter);
     }
+    if endpoint.method == Method::Post {
+        let mut body = ObjectBuilder::new();
+        for field in endpoint.fields {
+            body = body.property(field.name, kind(field.kind));
+            if field.required {
+                body = body.required(field.name);
+            }
+        }
+        let content = ContentBuilder::new().schema(Some(Schema::from(body.build()))).build();
+        let body = RequestBodyBuilder::new().content(JSON, content).build();
+        operation = operation.request_body(Some(body));
+    } else {
+        for field in endpoint.fields {
+            let parameter = ParameterBuilder::new()
+                .name(field.name)
+                .parameter_in(ParameterIn::Query)
+                .required(required(field))
+                .schema(Some(kind(field.kind)))
+                .build();
+            operation = operation.parameter(parameter);
+        }
+    }
     let method = match endpoint.method {
-        Method::Get => {
-            for field in endpoint.fields {
-                let parameter = ParameterBuilder::new()
-                    .name(field.name)
-                    .parameter_in(ParameterIn::Query)
-                    .required(required(field))
-                    .schema(Some(kind(field.kind)))
-                    .build();
-                operation = operation.parameter(parameter);
-            }
-            HttpMethod::Get
-        }
-        Method::Post => {
-            let mut body = ObjectBuilder::new();
-            for field in endpoint.fields {
-                body = body.property(field.name, kind(field.kind));
-                if field.required {
-                    body = body.required(field.name);
-                }
-            }
-            let content = ContentBuilder::new().schema(Some(Schema::from(body.build()))).build();
-            let body = RequestBodyBuilder::new().content(JSON, content).build();
-            operation = operation.request_body(Some(body));
-            HttpMethod::Post
-        }
+        Method::Get => HttpMethod::Get,
+        Method::Post => HttpMethod::Post,
+        Method::Put => HttpMethod::Put,
+        Method::Delete => HttpMethod::Delete,
+        Method::Head => HttpMethod::Head,
     };
     PathItem::new(method, operation.build())
 }
 
 /// The document.
-pub fn document(endpoints: &[Endpoint]) -> Value {
+pub fn document<'a>(endpoints: impl Iterator<Item = &'a Endpoint>) -> Value {
     let info = InfoBuilder::new()
         .title("quorate")
         .version(env!("CARGO_PKG_VERSION"))
@@ -107,8 +109,9 @@ pub fn document(endpoints: &[Endpoint]) -> Value {
         ))
         .build();
     let paths = endpoints
-        .iter()
-        .fold(PathsBuilder::new(), |paths, endpoint| paths.path(endpoint.path, item(endpoint)))
+        .fold(PathsBuilder::new(), |paths, endpoint| {
+            paths.path(endpoint.path.as_ref(), item(endpoint))
+        })
         .build();
     let token = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
     let components = ComponentsBuilder::new().security_scheme("token", token).build();

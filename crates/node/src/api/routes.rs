@@ -1,5 +1,7 @@
 //! Every path, once: handler, who may call it, and what it says about itself.
 
+use std::borrow::Cow;
+
 use axum::routing::{MethodRouter, get, post};
 
 use super::access::Access::{self, Chain, Everybody, Group, Local};
@@ -13,6 +15,12 @@ pub enum Method {
     Get,
     /// POST
     Post,
+    /// PUT
+    Put,
+    /// DELETE
+    Delete,
+    /// HEAD
+    Head,
 }
 
 /// A field of a request, or a query parameter.
@@ -29,14 +37,14 @@ pub struct Field {
 /// One path with one method.
 pub struct Endpoint {
     /// In axum's spelling; a trailing slash is accepted too.
-    pub path: &'static str,
+    pub path: Cow<'static, str>,
     /// Its method.
     pub method: Method,
     /// Who may call it.
     pub access: Access,
     /// What it does, in one line.
     pub summary: &'static str,
-    /// Fields of the body (POST) or query parameters (GET).
+    /// Fields of the body (POST) or query parameters (all others).
     pub fields: &'static [Field],
     /// What it answers, in one line.
     pub answer: &'static str,
@@ -44,11 +52,13 @@ pub struct Endpoint {
     pub handler: MethodRouter<Context>,
 }
 
-const fn must(name: &'static str, kind: &'static str) -> Field {
+/// A field that must be there.
+pub const fn must(name: &'static str, kind: &'static str) -> Field {
     Field { name, kind, required: true }
 }
 
-const fn may(name: &'static str, kind: &'static str) -> Field {
+/// A field that may be left out.
+pub const fn may(name: &'static str, kind: &'static str) -> Field {
     Field { name, kind, required: false }
 }
 
@@ -56,7 +66,7 @@ macro_rules! endpoint {
     (GET $path:literal, $access:expr, $handler:path, $summary:literal, [$($field:expr),*],
      $answer:literal) => {
         Endpoint {
-            path: $path,
+            path: Cow::Borrowed($path),
             method: Method::Get,
             access: $access,
             summary: $summary,
@@ -68,7 +78,7 @@ macro_rules! endpoint {
     (POST $path:literal, $access:expr, $handler:path, $summary:literal, [$($field:expr),*],
      $answer:literal) => {
         Endpoint {
-            path: $path,
+            path: Cow::Borrowed($path),
             method: Method::Post,
             access: $access,
             summary: $summary,

@@ -1,6 +1,6 @@
 use quorate_ledger::ids::GroupId;
 
-use super::{Keystore, KeystoreError};
+use super::{Keystore, KeystoreError, Membership, ServiceKeys};
 use crate::config::Secret;
 
 const CHEAP: Option<u8> = Some(2);
@@ -75,4 +75,28 @@ fn a_lost_master_key_is_not_replaced_silently() {
     std::fs::remove_file(dir.path().join(super::MASTER)).expect("removed");
     let error = Keystore::open(dir.path(), &Secret::new("one"), CHEAP).expect_err("no master key");
     assert!(matches!(error, KeystoreError::NoMaster { .. }), "{error}");
+}
+
+#[test]
+fn who_a_node_is_in_a_service_is_kept_until_it_is_forgotten() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let password = Secret::new("correct horse");
+    let keystore = Keystore::open(dir.path(), &password, CHEAP).expect("made");
+    assert_eq!(keystore.service_keys(group(1)).expect("readable"), None);
+    let mut keys = ServiceKeys { node_key: vec![1, 2, 3], membership: None };
+    keystore.set_service_keys(group(1), &keys).expect("kept");
+    keys.membership = Some(Membership {
+        node_certificate: "node".to_owned(),
+        service_certificate: "service".to_owned(),
+        service_key: vec![9; 100],
+        ledger_secret: vec![8; 32],
+    });
+    keystore.set_service_keys(group(1), &keys).expect("kept");
+    let again = Keystore::open(dir.path(), &password, CHEAP).expect("opened");
+    assert_eq!(again.service_keys(group(1)).expect("readable"), Some(keys));
+    assert_eq!(again.service_keys(group(2)).expect("readable"), None);
+    assert!(again.groups().expect("a list").is_empty());
+    again.remove_service_keys(group(1)).expect("forgotten");
+    again.remove_service_keys(group(1)).expect("nothing to forget");
+    assert_eq!(again.service_keys(group(1)).expect("readable"), None);
 }

@@ -332,6 +332,17 @@ impl Network {
         }
     }
 
+    /// Connects to a peer unless it is connected, with the addresses known of it. Only tries once:
+    /// what is sent to a peer that is away tries on.
+    pub fn connect(&self, peer: &PeerRef) {
+        if let Ok(peer) = PeerId::from_bytes(&peer.0)
+            && peer != self.local
+            && !self.shared.peers.read().contains_key(&peer)
+        {
+            let _ = self.commands.try_send(Command::Connect(peer));
+        }
+    }
+
     /// Sends a packet to one connected peer of the group, another one each time.
     pub fn send_to_somebody(&self, group: GroupId, packet: Arc<[u8]>) {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);

@@ -14,7 +14,7 @@ use quorate_consensus::core::{Env, Time};
 use quorate_consensus::raft::Role;
 use quorate_ledger::ids::GroupId;
 use quorate_replica::cft::api::{
-    Address, Answer, Command, Error, Input, Notice, Output, Query, Reply, Status, Ticket,
+    Address, Answer, Command, Error, Input, Notice, Output, Query, Reply, Ticket,
 };
 use quorate_replica::cft::{CftDriver, Turn};
 use tokio::sync::{mpsc, oneshot};
@@ -177,9 +177,9 @@ impl Host {
     }
 
     fn publish(&self, stalled: Option<String>) {
-        let Some(status) = self.driver.status() else { return };
+        let status = self.driver.status();
         let before = self.live.load();
-        if before.status.as_ref() == Some(&status) && before.stalled == stalled {
+        if before.status == status && before.stalled == stalled {
             return;
         }
         match (&before.stalled, &stalled) {
@@ -195,8 +195,11 @@ impl Host {
         self.figures.view.set(status.view as f64);
         self.figures.leads.set(flag(status.role == Some(Role::Leader)));
         self.figures.stalled.set(flag(stalled.is_some()));
-        let live = Live { status: Some(status), stalled, nodes: Arc::clone(&before.nodes) };
-        self.live.store(Arc::new(live));
+        let news = before.committed() != status.committed;
+        let now_ns = i64::try_from(self.env.now.0.saturating_mul(1_000_000)).unwrap_or(i64::MAX);
+        let updated_ns = if news { now_ns } else { before.updated_ns };
+        let nodes = Arc::clone(&before.nodes);
+        self.live.store(Arc::new(Live { status, stalled, nodes, updated_ns }));
     }
 
     fn notice(&mut self, notice: Notice) {
@@ -242,10 +245,5 @@ impl Host {
 
 /// What is shown of a member that has not begun.
 pub fn first(driver: &Driver) -> Live {
-    Live { status: driver.status(), stalled: None, nodes: Arc::from(Vec::new()) }
-}
-
-/// Where a member stands, as far as it matters for redirections.
-pub fn leads(status: Option<&Status>) -> bool {
-    status.is_some_and(|status| status.role == Some(Role::Leader))
+    Live { status: driver.status(), stalled: None, nodes: Arc::from(Vec::new()), updated_ns: 0 }
 }

@@ -1,0 +1,338 @@
+//! `cft` groups: a member of a signed Raft group on this node.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`host`] | the thread: turns, dispatch |
+//! | [`open`] | how a member begins: creates, joins, resumes, joins anew |
+//! | [`identity`] | its keys at rest |
+//! | [`keys`] | what the member does with them |
+//! | [`log`] | its log on the disk |
+//! | [`known`] | the nodes last heard of |
+
+mod host;
+mod identity;
+mod keys;
+mod known;
+mod log;
+mod open;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use quorate_consensus::raft::{NodeId, Role};
+use quorate_ledger::group::GroupDescriptor;
+use quorate_ledger::ids::GroupId;
+use quorate_replica::cft::api::{
+    Answer, Code, Command, Error, Input, MemberChange, NodeInfo, Query, Reply, Status, TxId, Wait,
+};
+use quorate_replica::cft::wire::Packet;
+use tokio::sync::oneshot;
+
+use crate::host::{Busy, Limits, Port as Queues};
+use crate::keystore::GroupKeys;
+use crate::p2p::{Incoming, Network, Verdict};
+pub use open::{Opening, ServiceError};
+
+/// What may wait for the thread. One turn takes all commands that wait.
+const LIMITS: Limits = Limits {
+    packets: 16_384,
+    packet_bytes: 64 * 1024 * 1024,
+    commands: 16_384,
+    queries: 4096,
+    turn_inputs: 32_768,
+    turn_queries: 64,
+};
+
+/// A command that has no answer by then (besides the time it asked for) gets an error. The member
+/// answers all of them itself unless the disk fails.
+pub const ANSWER: Duration = Duration::from_secs(30);
+
+/// Where a member's work goes in.
+pub type Port = Queues<Input, (Command, host::CommandAnswer), (Query, host::QueryAnswer)>;
+
+/// What can be seen of a member at any time.
+#[derive(Clone, Debug)]
+pub struct Live {
+    /// Where it stands.
+    pub status: Status,
+    /// Why nothing can be made durable now, if so.
+    pub stalled: Option<String>,
+    /// The nodes of the group.
+    pub nodes: Arc<[NodeInfo]>,
+    /// When something was committed last, nanoseconds since the Unix epoch.
+    pub updated_ns: i64,
+}
+
+impl Live {
+    /// Whether this node leads.
+    #[must_use]
+    pub fn leads(&self) -> bool {
+        self.status.role == Some(Role::Leader)
+    }
+
+    /// Where the clients of the leader find it, if it is known and another node.
+    #[must_use]
+    pub fn leader_address(&self) -> Option<&str> {
+        let leader = self.status.leader.filter(|leader| *leader != self.status.node_id)?;
+        self.address(&leader)
+    }
+
+    /// Where the clients of a node find it.
+    #[must_use]
+    pub fn address(&self, id: &NodeId) -> Option<&str> {
+        let node = self.nodes.iter().find(|node| node.node_id == *id)?;
+        Some(node.rpc_address.as_str())
+    }
+
+    /// The last committed transaction.
+    #[must_use]
+    pub const fn committed(&self) -> TxId {
+        self.status.committed
+    }
+
+    /// Its role, as the API writes it.
+    #[must_use]
+    pub fn role(&self) -> Option<&'static str> {
+        self.status.role.map(Role::name)
+    }
+}
+
+/// A change of the members that was asked for on this node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// The transaction it began with.
+    pub tx: TxId,
+    /// Nodes that join.
+    pub add: Vec<NodeId>,
+    /// Nodes that leave.
+    pub remove: Vec<NodeId>,
+    /// Whether it was given up here.
+    pub aborted: bool,
+}
+
+/// Handle of a member of a `cft` group.
+pub struct Service {
+    descriptor: GroupDescriptor,
+    keys: GroupKeys,
+    dir: PathBuf,
+    port: Arc<Port>,
+    live: Arc<ArcSwap<Live>>,
+    change: Mutex<Option<Change>>,
+    network: Network,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Service {
+    /// Opens a member from its directory and starts its thread. Must be called inside a runtime (on
+    /// a thread that may block), which then hands the answers out.
+    ///
+    /// # Errors
+    /// [`ServiceError`].
+    pub fn open(opening: Opening) -> Result<Self, ServiceError> {
+        let (descriptor, keys) = (opening.descriptor.clone(), opening.keys.clone());
+        let (dir, network) = (opening.dir.clone(), opening.network.clone());
+        let started = open::start(opening)?;
+        Ok(Self {
+            descriptor,
+            keys,
+            dir,
+            port: started.port,
+            live: started.live,
+            change: Mutex::default(),
+            network,
+            thread: Mutex::new(Some(started.thread)),
+        })
+    }
+
+    /// Its id.
+    #[must_use]
+    pub fn id(&self) -> GroupId {
+        self.descriptor.id
+    }
+
+    /// What its seed says.
+    #[must_use]
+    pub const fn descriptor(&self) -> &GroupDescriptor {
+        &self.descriptor
+    }
+
+    /// This node's keys as a member of the group.
+    #[must_use]
+    pub const fn keys(&self) -> &GroupKeys {
+        &self.keys
+    }
+
+    /// Where its files are.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Where it stands.
+    #[must_use]
+    pub fn live(&self) -> Arc<Live> {
+        self.live.load_full()
+    }
+
+    /// Takes a packet of a peer. Decoding costs less than handing it to another thread, and this way
+    /// packets stay in order.
+    pub fn receive(port: &Port, group: GroupId, network: &Network, incoming: Incoming) {
+        let size = incoming.bytes.len();
+        let (bytes, source) = incoming.into_parts();
+        match Packet::decode(&bytes) {
+            Ok((of, packet)) if of == group => {
+                let peer = source.peer();
+                network.judge(source, Verdict::Good);
+                port.packet(Input::Packet(peer, packet), size);
+            }
+            Ok(_) => network.judge(source, Verdict::Malformed),
+            Err(error) => {
+                tracing::debug!(%group, %error, "packet refused");
+                metrics::counter!("quorate_packets_refused_total", "why" => "malformed")
+                    .increment(1);
+                network.judge(source, Verdict::Malformed);
+            }
+        }
+    }
+
+    /// Where its packets go in.
+    #[must_use]
+    pub fn port(&self) -> Arc<Port> {
+        Arc::clone(&self.port)
+    }
+
+    /// The network it speaks through.
+    #[must_use]
+    pub const fn network(&self) -> &Network {
+        &self.network
+    }
+
+    /// Has something done; the answer comes when what it promises is durable.
+    ///
+    /// # Errors
+    /// The member's.
+    pub async fn command(&self, command: Command) -> Result<Reply, Error> {
+        let limit = ANSWER + waits(&command);
+        let (answer, wait) = oneshot::channel();
+        self.port.command((command, answer)).map_err(|busy| refused(busy, true))?;
+        match tokio::time::timeout(limit, wait).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) => Err(stopped()),
+            Err(_) => Err(Error::new(
+                Code::TransactionReplicationFailed,
+                format!("no answer within {} s", limit.as_secs()),
+            )),
+        }
+    }
+
+    /// Asks what is durable here.
+    ///
+    /// # Errors
+    /// The member's.
+    pub async fn query(&self, query: Query) -> Result<Answer, Error> {
+        let (answer, wait) = oneshot::channel();
+        self.port.query((query, answer)).map_err(|busy| refused(busy, false))?;
+        match tokio::time::timeout(ANSWER, wait).await {
+            Ok(answer) => answer.map_err(|_| stopped())?,
+            Err(_) => Err(Error::new(Code::NodeCannotHandleRequest, "the disk does not answer")),
+        }
+    }
+
+    /// The change of members asked for last on this node.
+    #[must_use]
+    pub fn change(&self) -> Option<Change> {
+        self.change.lock().clone()
+    }
+
+    /// Starts a change of the members.
+    ///
+    /// # Errors
+    /// The member's.
+    pub async fn start_change(
+        &self,
+        add: Vec<NodeId>,
+        remove: Vec<NodeId>,
+    ) -> Result<Change, Error> {
+        let command = Command::Member(member_change(&add, &remove)?);
+        match self.command(command).await? {
+            Reply::Written { tx, .. } => {
+                let change = Change { tx, add, remove, aborted: false };
+                *self.change.lock() = Some(change.clone());
+                Ok(change)
+            }
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Gives the change up that has not come so far yet.
+    ///
+    /// # Errors
+    /// The member's.
+    pub async fn abort_change(&self) -> Result<(), Error> {
+        match self.command(Command::Member(MemberChange::Abort)).await? {
+            Reply::Written { .. } => {
+                if let Some(change) = &mut *self.change.lock() {
+                    change.aborted = true;
+                }
+                Ok(())
+            }
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Ends the thread; blocks until it is gone.
+    pub fn stop(&self) {
+        self.port.close();
+        if let Some(thread) = self.thread.lock().take() {
+            // A panic has been reported by the thread itself.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The command for a change of members.
+///
+/// # Errors
+/// If it changes nothing.
+pub fn member_change(add: &[NodeId], remove: &[NodeId]) -> Result<MemberChange, Error> {
+    match (add, remove) {
+        ([], []) => Err(Error::new(Code::InvalidInput, "the change names no node")),
+        ([node], []) => Ok(MemberChange::Add(*node)),
+        ([], [node]) => Ok(MemberChange::Remove(*node)),
+        _ => Ok(MemberChange::Replace { joins: add.to_vec(), leaves: remove.to_vec() }),
+    }
+}
+
+/// How long a command asks to wait.
+fn waits(command: &Command) -> Duration {
+    match command {
+        Command::Write { wait: Wait::Committed { timeout_ms }, .. }
+        | Command::Await { timeout_ms, .. } => Duration::from_millis(*timeout_ms),
+        _ => Duration::ZERO,
+    }
+}
+
+fn refused(busy: Busy, writes: bool) -> Error {
+    match busy {
+        Busy::Closed => stopped(),
+        Busy::Full if writes => {
+            Error::new(Code::TooManyPendingTransactions, "too many requests wait for this node")
+        }
+        Busy::Full => {
+            Error::new(Code::NodeCannotHandleRequest, "too many questions wait for this node")
+        }
+    }
+}
+
+fn stopped() -> Error {
+    Error::new(Code::NodeCannotHandleRequest, "the group is not open on this node")
+}
+
+/// An answer of another kind than was asked for: our own mistake.
+pub fn unexpected(what: &impl std::fmt::Debug) -> Error {
+    Error::new(Code::InternalError, format!("the member answered something else: {what:?}"))
+}
