@@ -6,11 +6,16 @@ mod consensus;
 mod doctor;
 mod group;
 mod keys;
+mod kv;
+mod member;
 mod node;
 mod plan;
+mod recover;
 mod scenario;
 pub mod seed;
+pub mod signed;
 mod trx;
+mod tx;
 pub mod verify;
 
 use crate::api::Api;
@@ -34,6 +39,10 @@ pub async fn run(cli: Cli) -> Result<Option<Report>> {
         Command::Block(command) => block::run(&api, command).await?,
         Command::Consensus(command) => consensus::run(&api, command).await?,
         Command::Announce(args) => announce(&api, args).await?,
+        Command::Member(command) => member::run(&api, command, global.output).await?,
+        Command::Kv(command) => return kv::run(&api, command, global.output).await,
+        Command::Tx(command) => tx::run(&api, command).await?,
+        Command::Recover(args) => recover::run(&args, global.output)?,
         Command::Keys(command) => keys::run(command)?,
         Command::Seed(command) => seed::run(command)?,
         Command::Verify(command) => verify::run(command)?,

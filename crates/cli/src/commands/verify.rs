@@ -22,6 +22,7 @@ use quorate_ledger::view::{View, ViewChain};
 use serde_json::{Value, json};
 
 use super::seed::anchor;
+use super::signed;
 use crate::api::Api;
 use crate::args::{VerifyArgs, VerifyCommand};
 use crate::error::{CliError, Result};
@@ -41,20 +42,33 @@ pub fn run(command: VerifyCommand) -> Result<Report> {
     let (args, check): (VerifyArgs, Check) = match command {
         VerifyCommand::Block(args) => (args, block),
         VerifyCommand::Proof(args) => (args, proof),
-        VerifyCommand::Receipt(args) => (args, receipt),
+        VerifyCommand::Receipt { args, service_cert } => {
+            let bytes = bytes_of(&args.file)?;
+            if signed::is_receipt(&bytes) {
+                return signed::receipt(&bytes, service_cert.as_deref());
+            }
+            (args, receipt)
+        }
         VerifyCommand::Chain(args) => (args, chain),
+        VerifyCommand::Ledger { dir, seed, service_cert } => {
+            let seed = seed.as_deref().map(anchor).transpose()?;
+            return signed::ledger(&dir, service_cert.as_deref(), seed.as_ref());
+        }
     };
     let seed = args.seed.as_deref().map(anchor).transpose()?;
     check(&read(&args.file)?, seed.as_ref())
 }
 
-fn read(path: &Path) -> Result<Value> {
+fn bytes_of(path: &Path) -> Result<Vec<u8>> {
     let length = std::fs::metadata(path).map_err(|e| CliError::file("read", path, &e))?.len();
     if length > MAX_FILE {
         return Err(CliError::usage(format!("{} is larger than 256 MiB", path.display())));
     }
-    let bytes = std::fs::read(path).map_err(|e| CliError::file("read", path, &e))?;
-    serde_json::from_slice(&bytes).map_err(|e| {
+    std::fs::read(path).map_err(|e| CliError::file("read", path, &e))
+}
+
+fn read(path: &Path) -> Result<Value> {
+    serde_json::from_slice(&bytes_of(path)?).map_err(|e| {
         CliError::usage(format!("{} is not JSON: {e}", path.display())).hint(
             "write it with `block get --bundle`, `trx get --receipt` or `consensus proof --out`",
         )

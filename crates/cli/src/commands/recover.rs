@@ -1,0 +1,101 @@
+//! `quorate recover`: a signed-Raft group that lost its quorum, brought back from the ledger of one
+//! node that is not running.
+
+use std::path::{Path, PathBuf};
+
+use quorate_node::node::lock;
+use serde_json::{Value, json};
+
+use super::member::confirm;
+use super::signed::{Ledger, read_ledger};
+use crate::args::{Format, RecoverArgs};
+use crate::error::{CliError, Result};
+use crate::output::{Report, print_note};
+
+/// Where a node keeps its groups, each in a directory named by its id.
+const GROUPS: &str = "groups";
+/// By how much the view rises: nothing that an old leader may still send is of the new view.
+const VIEW_STEP: u64 = 2;
+
+/// Shows what a recovery would keep and drop.
+///
+/// # Errors
+/// If the ledger does not hold, or the node is running.
+pub fn run(args: &RecoverArgs, format: Format) -> Result<Report> {
+    let (group, dir) = find(&args.data_dir, args.group.as_deref())?;
+    // As a running node keeps us out, we keep nodes out.
+    let _lock = lock(&args.data_dir).map_err(|e| {
+        CliError::failed(e.to_string()).hint("stop the node first; it must not write meanwhile")
+    })?;
+    let ledger = read_ledger(&dir)?;
+    if ledger.signatures == 0 {
+        return Err(CliError::failed(
+            "no entry of this ledger is signed: there is nothing to keep",
+        )
+        .hint("recover from another node's directory"));
+    }
+    let plan = plan(&group, &dir, &ledger);
+    let human = plan_text(&group, &ledger);
+    if args.dry_run {
+        return Ok(Report::new(plan, format!("{human}\nnothing was changed")));
+    }
+    if !args.yes {
+        print_note(&human);
+        confirm("recover?", format)?;
+    }
+    Err(CliError::failed("recovery from here is not built into this program yet").with(plan))
+}
+
+fn plan(group: &str, dir: &Path, ledger: &Ledger) -> Value {
+    json!({
+        "group_id": group,
+        "directory": dir,
+        "keeps_up_to": ledger.signed.to_string(),
+        "drops": ledger.unsigned(),
+        "dropped_up_to": ledger.last.to_string(),
+        "new_view": ledger.last.view + VIEW_STEP,
+        "signatures": ledger.signatures,
+        "service_status": ledger.service_status,
+    })
+}
+
+fn plan_text(group: &str, ledger: &Ledger) -> String {
+    let dropped = match ledger.unsigned() {
+        0 => "nothing: the last entry is signed".to_owned(),
+        n => format!("{n} entries behind it, up to {}: signed by nobody", ledger.last),
+    };
+    format!(
+        "group {group}\n  keeps    everything up to signature {} ({} signatures hold)\n  drops    \
+         {dropped}\n  then     a new service identity, linked to the old one; view {}; this node is \
+         the only one, others join anew\n  lost     what other nodes committed and this ledger does \
+         not have",
+        ledger.signed,
+        ledger.signatures,
+        ledger.last.view + VIEW_STEP,
+    )
+}
+
+/// The directory of a signed-Raft group.
+fn find(data_dir: &Path, wanted: Option<&str>) -> Result<(String, PathBuf)> {
+    let groups = data_dir.join(GROUPS);
+    let entries = std::fs::read_dir(&groups).map_err(|e| {
+        CliError::file("read", &groups, &e).hint("name a node's data directory with --data-dir")
+    })?;
+    let mut found = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(|e| CliError::file("read", &groups, &e))?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if entry.path().join("ledger").is_dir() && wanted.is_none_or(|wanted| wanted == name) {
+            found.push((name, entry.path()));
+        }
+    }
+    match found.len() {
+        1 => Ok(found.remove(0)),
+        0 => Err(CliError::usage(format!("no such signed-Raft group in {}", data_dir.display()))),
+        _ => {
+            let names: Vec<String> = found.into_iter().map(|(name, _)| name).collect();
+            Err(CliError::usage("the node has several signed-Raft groups")
+                .hint(format!("name one with --group: {}", names.join(", "))))
+        }
+    }
+}
