@@ -29,6 +29,7 @@ test: ## Every test, those with real processes included.
 
 test-clients: $(CLIENTS) ## Third-party Python clients against a real node.
 	cargo build --locked --bin quorate
+	cargo build --locked -p quorate-ledger --example ccf_ledger
 	QUORATE_BIN=$(CURDIR)/target/debug/quorate $(VENV)/bin/python -m unittest discover \
 	    --start-directory tests/clients --pattern '*_test.py' --verbose
 

@@ -168,16 +168,16 @@ pub fn leaf(entry: &[u8], evidence: &Digest, claims: &Digest) -> Digest {
 /// # Errors
 /// [`EntryError`] if the bytes are too few, or no transaction.
 pub fn leaf_of(entry: &[u8]) -> Result<Digest, EntryError> {
-    match entry.get(HEAD).ok_or(EntryError::Truncated)? {
-        &KIND_FULL if entry.len() >= HEAD + PREAMBLE => {
+    match *entry.get(HEAD).ok_or(EntryError::Truncated)? {
+        KIND_FULL if entry.len() >= HEAD + PREAMBLE => {
             let digest = |at: usize| Digest(array(&entry[at..]));
             Ok(leaf(entry, &digest(EVIDENCE), &digest(CLAIMS)))
         }
-        &KIND_EVIDENCE if entry.len() >= HEAD + PREAMBLE - 32 => {
+        KIND_EVIDENCE if entry.len() >= HEAD + PREAMBLE - 32 => {
             Ok(sha256_concat(&[&sha256(entry).0, &entry[CLAIMS..CLAIMS + 32]]))
         }
-        &KIND_PLAIN => Ok(sha256(entry)),
-        &(KIND_FULL | KIND_EVIDENCE) => Err(EntryError::Truncated),
+        KIND_PLAIN => Ok(sha256(entry)),
+        KIND_FULL | KIND_EVIDENCE => Err(EntryError::Truncated),
         _ => Err(EntryError::Invalid("type")),
     }
 }

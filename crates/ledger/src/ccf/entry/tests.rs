@@ -50,10 +50,8 @@ fn every_field_is_where_the_format_has_it() {
     assert!(evidence.starts_with("ce:3.258:") && evidence.len() == 9 + 64, "{evidence}");
     expected.extend_from_slice(&sha256(evidence.as_bytes()).0);
     expected.extend_from_slice(&[0; 8]);
-    for part in [&b"public:m"[..]] {
-        expected.extend_from_slice(&(part.len() as u64).to_le_bytes());
-        expected.extend_from_slice(part);
-    }
+    expected.extend_from_slice(&[8, 0, 0, 0, 0, 0, 0, 0]);
+    expected.extend_from_slice(b"public:m");
     expected.extend_from_slice(&[0; 16]);
     expected.extend_from_slice(&[1, 0, 0, 0, 0, 0, 0, 0]);
     for part in [&b"k"[..], b"val"] {

@@ -219,18 +219,20 @@ fn certificates_are_checked() {
     }
 }
 
+type Files = Vec<(ChunkName, Vec<u8>)>;
+
 #[test]
 fn files_hold_what_their_names_say() {
     let service = lived();
     let files = service.files();
-    let check = |changed: &dyn Fn(&mut Vec<(ChunkName, Vec<u8>)>)| {
+    let check = |changed: &dyn Fn(&mut Files)| {
         let mut files = files.clone();
         changed(&mut files);
         let mut validator = Validator::new(EcVerifier, None);
         files.iter().try_for_each(|(name, bytes)| validator.add_chunk(name, bytes))
     };
     assert_eq!(check(&|_| {}), Ok(()));
-    let refused = |changed: &dyn Fn(&mut Vec<(ChunkName, Vec<u8>)>)| {
+    let refused = |changed: &dyn Fn(&mut Files)| {
         assert!(check(changed).is_err());
     };
     refused(&|files| drop(files.remove(1)));
