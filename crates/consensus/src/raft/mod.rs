@@ -74,7 +74,8 @@
 //!   a view is cut away, others drop the message. Then append, commit (RAFT-16), and ACK the end of
 //!   the *message*, never the own end. \[4.6, #5927, #5991, #6001, #6016\]
 //! * **RAFT-24** Messages hold entries of one view and no more than the batch size; at least one
-//!   goes out. What was sent counts as sent. \[4.8, R5\]
+//!   goes out. What was sent counts as sent. A peer that is far behind is not sent everything at
+//!   once: the window is full until it acknowledges. \[4.8, R5, ours\]
 //! * **RAFT-25** A leader takes no user transaction while it retires or too many are pending.
 //!   \[4.9, C6, ours\]
 //! * **RAFT-26** To append: configuration (RAFT-20), signature (RAFT-31), then the entry. After
@@ -128,6 +129,9 @@
 //! * **RAFT-40** A linearizable read waits until a quorum of every active configuration has
 //!   confirmed a heartbeat round that began after it came, and until what was committed then is
 //!   executed; the leader must have committed in its own view. \[6, ours\]
+//! * **RAFT-42** Recover after a disaster: what the last signature covers counts as committed, what
+//!   follows is dropped, the view rises by 2, and this node begins again with the configuration of
+//!   itself. \[7.6\]
 //! * **RAFT-41** Rejoin: a node that kept nothing comes back under a new id. \[R3, O1\]
 //!
 //! # Deviations from the Raft paper
@@ -198,6 +202,9 @@ pub struct Config {
     pub ticking: bool,
     /// User transactions are refused while so many entries are not committed; 0 for no limit.
     pub max_uncommitted: u64,
+    /// Entries, in messages of the batch size, that may be on their way to a peer before it has
+    /// acknowledged any; 0 for no limit, as in a scenario (RAFT-24).
+    pub window: u64,
     /// Whether steps carry a trace.
     pub trace: bool,
 }
@@ -214,6 +221,7 @@ impl Config {
             pre_vote: true,
             ticking: false,
             max_uncommitted: 10_000,
+            window: 0,
             trace: false,
         }
     }
@@ -273,8 +281,8 @@ impl NewEntry {
 /// What can happen to a node.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Event {
-    /// This node, which must be empty, begins a group: `bytes` and `weight` of the entry with its
-    /// configuration.
+    /// This node, which must be empty or recovered, begins a group: `bytes` and `weight` of the
+    /// entry with its configuration.
     Start {
         /// As [`NewEntry::bytes`].
         bytes: Arc<[u8]>,
@@ -328,6 +336,8 @@ pub struct Raft {
     timer: Timer,
     ticking: bool,
     resumed: bool,
+    /// A recovered node has not begun yet.
+    recovers: bool,
     is_new_follower: bool,
     should_sign: bool,
     batch: Batch,
@@ -355,6 +365,7 @@ impl Raft {
             tallies: Vec::new(),
             timer: Timer::default(),
             resumed: false,
+            recovers: false,
             is_new_follower: false,
             should_sign: false,
             batch: Batch::default(),
@@ -551,6 +562,12 @@ impl Raft {
     #[must_use]
     pub const fn ticking(&self) -> bool {
         self.ticking
+    }
+
+    /// Signatures in the log that are not committed.
+    #[must_use]
+    pub fn uncommitted_signatures(&self) -> usize {
+        self.log.committable.len()
     }
 
     /// Whether a new leader has not signed yet.

@@ -78,17 +78,30 @@ impl Raft {
         if self.role != Some(Role::Leader) {
             return;
         }
-        let behind = self.peers.iter().filter(|(_, peer)| peer.sent < self.log.last_idx);
+        let behind = self.peers.iter().filter(|(node, peer)| {
+            peer.sent < self.log.last_idx && peer.sent < self.window_end(**node)
+        });
         let behind: Vec<_> = behind.map(|(node, peer)| (*node, peer.sent + 1)).collect();
         for (node, start) in behind {
             self.send_append_entries(turn, node, start);
         }
     }
 
+    /// RAFT-24: the last entry that `to` may be sent before it acknowledges more.
+    fn window_end(&self, to: NodeId) -> Seqno {
+        let matched = self.peers.get(&to).map(|peer| peer.matched);
+        match (self.config.window, matched) {
+            (0, _) | (_, None) => Seqno::MAX,
+            (window, Some(matched)) => {
+                matched.saturating_add(window.saturating_mul(self.batch.size))
+            }
+        }
+    }
+
     /// RAFT-24: sends `to` the log from `start`: messages of one view each, none above the batch
     /// size, at least one.
     pub(super) fn send_append_entries(&mut self, turn: &mut Turn<'_>, to: NodeId, start: Seqno) {
-        let last_idx = self.log.last_idx;
+        let last_idx = self.log.last_idx.min(self.window_end(to).max(start - 1));
         let mut start = start;
         loop {
             let end_of_view = self.log.views.end_of_view(self.log.views.view_at(start));

@@ -1,10 +1,10 @@
-//! How a node comes to be: RAFT-37 to RAFT-39.
+//! How a node comes to be: RAFT-37 to RAFT-39, RAFT-42.
 
 use std::collections::BTreeSet;
 
 use super::log::ViewHistory;
 use super::message::{Kind, NodeId};
-use super::{Config, Configuration, NewEntry, Raft, RaftStep, Role, Seqno, Turn, View};
+use super::{Config, Configuration, LogRecord, NewEntry, Raft, RaftStep, Role, Seqno, Turn, View};
 use crate::core::Env;
 use crate::limits::{MAX_RAFT_SEQNO, MAX_RAFT_VIEW};
 
@@ -53,6 +53,9 @@ pub enum RestartError {
     /// An entry has a lower view than the one before, or none.
     #[error("the view of entry {0} is lower than the one before")]
     ViewGoesBack(Seqno),
+    /// Nothing in the log can be taken as committed.
+    #[error("the log has no signature")]
+    NothingSigned,
     /// A number beyond every limit.
     #[error("view or sequence number beyond the limit")]
     Limit,
@@ -62,8 +65,10 @@ impl Raft {
     /// RAFT-37: the first node of a group. Leads view 2 and appends its own configuration, with
     /// `bytes` as the entry's bytes.
     pub(super) fn start(&mut self, turn: &mut Turn<'_>, bytes: std::sync::Arc<[u8]>, weight: u64) {
-        assert!(self.view == 0 && self.log.last_idx == 0, "only an empty node starts a group");
-        self.view = 2;
+        if !std::mem::take(&mut self.recovers) {
+            assert!(self.view == 0 && self.log.last_idx == 0, "only an empty node starts a group");
+            self.view = 2;
+        }
         self.become_leader(turn);
         let kind = Kind::Configuration(BTreeSet::from([self.config.me]));
         self.replicate(turn, NewEntry { kind, bytes, weight, user: false });
@@ -80,29 +85,9 @@ impl Raft {
         env: &mut Env,
         kept: Kept,
     ) -> Result<(Self, RaftStep), RestartError> {
-        let mut raft = Self::new(config);
-        raft.resumed = true;
-        let mut turn = Turn::new(env, raft.config.trace);
-        if let Some(snapshot) = kept.snapshot {
-            raft.install(&mut turn, snapshot)?;
-        }
-        let first = raft.log.last_idx + 1;
-        for (seqno, (view, kind)) in (first..).zip(kept.entries) {
-            let newest = raft.log.views.view_at(seqno);
-            if view == 0 || view < newest {
-                return Err(RestartError::ViewGoesBack(seqno));
-            }
-            if view > MAX_RAFT_VIEW || seqno > MAX_RAFT_SEQNO {
-                return Err(RestartError::Limit);
-            }
-            raft.log.last_idx = seqno;
-            let fits = raft.log.views.update(seqno, view);
-            assert!(fits, "sequence numbers ascend");
-            raft.note_membership(&mut turn, seqno, &kind);
-            if kind == Kind::Signature {
-                raft.note_signature(&mut turn, seqno);
-            }
-        }
+        let mut turn = Turn::new(env, config.trace);
+        let (snapshot, entries) = (kept.snapshot, kept.entries);
+        let mut raft = Self::rebuild(config, &mut turn, snapshot, entries)?;
         let (commit_idx, last_idx) = (kept.commit_idx, raft.log.last_idx);
         if commit_idx > last_idx {
             return Err(RestartError::LogTooShort { commit_idx, last_idx });
@@ -121,6 +106,79 @@ impl Raft {
         raft.ticking |= raft.is_alone() && !raft.configurations.is_empty();
         turn.trace("RAFT-38", || format!("resumes in view {} at {last_idx}", raft.view));
         let step = raft.restarted(turn);
+        Ok((raft, step))
+    }
+
+    /// The node with this log, of which nothing after the snapshot counts as committed.
+    fn rebuild(
+        config: Config,
+        turn: &mut Turn<'_>,
+        snapshot: Option<Snapshot>,
+        entries: Vec<(View, Kind)>,
+    ) -> Result<Self, RestartError> {
+        let mut raft = Self::new(config);
+        raft.resumed = true;
+        if let Some(snapshot) = snapshot {
+            raft.install(turn, snapshot)?;
+        }
+        let first = raft.log.last_idx + 1;
+        for (seqno, (view, kind)) in (first..).zip(entries) {
+            let newest = raft.log.views.view_at(seqno);
+            if view == 0 || view < newest {
+                return Err(RestartError::ViewGoesBack(seqno));
+            }
+            if view > MAX_RAFT_VIEW || seqno > MAX_RAFT_SEQNO {
+                return Err(RestartError::Limit);
+            }
+            raft.log.last_idx = seqno;
+            let fits = raft.log.views.update(seqno, view);
+            assert!(fits, "sequence numbers ascend");
+            raft.note_membership(turn, seqno, &kind);
+            if kind == Kind::Signature {
+                raft.note_signature(turn, seqno);
+            }
+        }
+        Ok(raft)
+    }
+
+    /// RAFT-42: the group is lost, and this node begins it again from its own log, alone. The next
+    /// event must be [`super::Event::Start`].
+    ///
+    /// # Errors
+    /// If what was kept is no log, or has no signature.
+    pub fn recover(
+        config: Config,
+        env: &mut Env,
+        kept: Kept,
+    ) -> Result<(Self, RaftStep), RestartError> {
+        let mut turn = Turn::new(env, config.trace);
+        let (snapshot, entries) = (kept.snapshot, kept.entries);
+        let mut raft = Self::rebuild(config, &mut turn, snapshot, entries)?;
+        let signed = raft.log.last_committable();
+        if signed == 0 {
+            return Err(RestartError::NothingSigned);
+        }
+        let view = kept.view.max(raft.log.views.view_at(raft.log.last_idx)) + 2;
+        if view > MAX_RAFT_VIEW {
+            return Err(RestartError::Limit);
+        }
+        raft.commit(&mut turn, signed);
+        let dropped = raft.log.last_idx > signed;
+        raft.rollback(&mut turn, signed);
+        raft.view = view;
+        raft.recovers = true;
+        raft.configurations.clear();
+        raft.peers.clear();
+        raft.retirement = super::retirement::Retirement::default();
+        turn.trace("RAFT-42", || format!("begins again after {signed} in view {view}"));
+        let mut step = RaftStep::new();
+        if dropped {
+            step.record(LogRecord::Truncate { after: signed });
+        }
+        step.record(raft.vote_record());
+        turn.into_trace().into_iter().for_each(|trace| {
+            step.trace(trace);
+        });
         Ok((raft, step))
     }
 

@@ -6,43 +6,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub use quorate_consensus::raft::{NodeId, Phase, Role, Seqno, Status as TxStatus, View};
-use quorate_crypto::recipient::EncryptPublicKey;
+use quorate_crypto::recipient::EncryptKey;
+pub use quorate_ledger::ccf::maps::{NodeStatus, ServiceStatus};
+pub use quorate_ledger::ccf::signature::ServiceSecrets;
+pub use quorate_ledger::ccf::{LedgerSecret, TxId};
 use quorate_ledger::ids::GroupId;
 use quorate_ledger::state::Value;
 
-use super::keys::Secrets;
 use super::wire::Packet;
 pub use crate::api::{Address, PeerRef, Ticket};
-
-/// Transaction id `view.seqno` \[6\]. `0.0` is before everything.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
-pub struct TxId {
-    /// The view it was made in.
-    pub view: View,
-    /// Its place in the ledger.
-    pub seqno: Seqno,
-}
-
-impl std::fmt::Display for TxId {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}.{}", self.view, self.seqno)
-    }
-}
-
-impl std::str::FromStr for TxId {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self, Error> {
-        let digits = |s: &str| !s.is_empty() && s.bytes().all(|b| b.is_ascii_digit());
-        let parsed = text.split_once('.').and_then(|(view, seqno)| {
-            let whole = digits(view) && digits(seqno);
-            whole.then(|| Some(Self { view: view.parse().ok()?, seqno: seqno.parse().ok()? }))?
-        });
-        parsed.ok_or_else(|| {
-            Error::new(Code::InvalidQueryParameterValue, format!("'{text}' is no transaction id"))
-        })
-    }
-}
 
 /// What a member is opened with, whatever its past. Times in milliseconds, defaults as in \[8\].
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -100,36 +72,34 @@ impl Config {
 /// How a member comes to be.
 #[derive(Clone, Debug)]
 pub enum Begin {
-    /// The first node of a new service. The log must be empty.
+    /// The first node of a new service. The log must be empty; the notary has entered the service,
+    /// whose certificates go into entry 1.
     Create {
-        /// What entry 1 says of the service.
-        service: ServiceStart,
         /// Rows of `public:quorate.genesis`: the genesis block and the owner's statement.
         genesis: BTreeMap<Vec<u8>, Vec<u8>>,
         /// The ledger secret of the new service.
-        secrets: Secrets,
+        secret: LedgerSecret,
     },
     /// Asks the group for admission (and goes on asking), then follows from where its log ends:
     /// with an empty log, or with what it kept before its secrets were stored (`rejoin` is this,
     /// with a new key and an empty log).
     Join {
-        /// Whom it has its secrets sealed to.
-        recipient: EncryptPublicKey,
+        /// Opens the secrets that are sealed to it.
+        encrypt: EncryptKey,
         /// Whether to begin with a snapshot if there is one, instead of entry 1.
         from_snapshot: bool,
     },
     /// Goes on with identity, vote and log (`consensus.restart = "resume"`, \[O1\]).
     Resume {
         /// The service's ledger secret.
-        secrets: Secrets,
+        secret: LedgerSecret,
     },
     /// Disaster recovery \[7.6\]: a new service from one ledger. What follows the last signature is
-    /// dropped, the view rises by 2, this node is the only one.
+    /// dropped, the view rises by 2, this node is the only one. The notary has entered the new
+    /// service.
     Recover {
-        /// What the first entry of the recovered service says.
-        service: ServiceStart,
         /// The ledger secret of the old service, used on.
-        secrets: Secrets,
+        secret: LedgerSecret,
         /// Links the identities: the old service's key certified by the new one (PEM), so that old
         /// receipts verify with the new service certificate.
         endorsement: String,
@@ -137,15 +107,6 @@ pub enum Begin {
         /// still there.
         handover: Option<Vec<u8>>,
     },
-}
-
-/// Certificates of a service that begins, in PEM.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct ServiceStart {
-    /// Of the service.
-    pub service_certificate: String,
-    /// Of its first node, issued by the service.
-    pub node_certificate: String,
 }
 
 /// What happens to a member.
@@ -388,6 +349,32 @@ pub enum Code {
 }
 
 impl Code {
+    /// All codes.
+    pub const ALL: [Self; 22] = [
+        Self::ResourceNotFound,
+        Self::NodeNotRetiredCommitted,
+        Self::InvalidQueryParameterValue,
+        Self::InvalidInput,
+        Self::InvalidHeaderValue,
+        Self::RequestBodyTooLarge,
+        Self::TransactionPendingOrUnknown,
+        Self::TransactionInvalid,
+        Self::InternalError,
+        Self::PrimaryNotFound,
+        Self::SessionConsistencyLost,
+        Self::TransactionReplicationFailed,
+        Self::TransactionCommitAttemptsExceedLimit,
+        Self::TooManyPendingTransactions,
+        Self::StartupSeqnoIsOld,
+        Self::FrontendNotOpen,
+        Self::NodeCannotHandleRequest,
+        Self::PreconditionFailed,
+        Self::IdempotencyKeyReused,
+        Self::ChangeInProgress,
+        Self::QuorumLost,
+        Self::NodeRemoved,
+    ];
+
     /// Its name in the API.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -512,40 +499,13 @@ pub enum Notice {
     Stopped(String),
 }
 
-/// What a joiner is given.
+/// What a joiner is given: to be stored in its keystore.
 #[derive(Clone, Debug)]
 pub struct Admission {
-    /// Its certificate (PEM).
-    pub node_certificate: String,
-    /// The service's (PEM).
-    pub service_certificate: String,
-    /// Opened secrets: the ledger secret.
-    pub secrets: Secrets,
-    /// The sealed form, for the keystore; also holds the service key.
-    pub sealed: Vec<u8>,
-}
-
-/// Status of a node in `public:ccf.gov.nodes.info` \[R11\].
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum NodeStatus {
-    /// Asked to join (or learns).
-    Pending,
-    /// Member.
-    Trusted,
-    /// Was a member.
-    Retired,
-}
-
-impl NodeStatus {
-    /// Its name in the API.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Pending => "Pending",
-            Self::Trusted => "Trusted",
-            Self::Retired => "Retired",
-        }
-    }
+    /// Service key and certificates, which its notary has entered with.
+    pub service: ServiceSecrets,
+    /// The ledger secret.
+    pub secret: LedgerSecret,
 }
 
 /// A node as the committed state knows it.
@@ -689,29 +649,6 @@ pub struct ConsensusInfo {
     pub ticking: bool,
     /// Learners, at the leader.
     pub learners: Vec<NodeId>,
-}
-
-/// Status of the service \[8\].
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum ServiceStatus {
-    /// Its first entry is written.
-    Opening,
-    /// In service.
-    Open,
-    /// Comes back after a disaster.
-    Recovering,
-}
-
-impl ServiceStatus {
-    /// Its name in the API.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Opening => "Opening",
-            Self::Open => "Open",
-            Self::Recovering => "Recovering",
-        }
-    }
 }
 
 /// `GET /node/network`.

@@ -12,9 +12,21 @@
 //! | [`log`] | what a member needs of the log on its disk |
 //! | [`driver`] | step, persist, release |
 pub mod api;
+mod chain;
 pub mod driver;
+mod execute;
+mod forward;
+mod joining;
 pub mod keys;
+mod kv;
+pub mod limits;
 pub mod log;
+pub mod member;
+mod nodes;
+mod waits;
 pub mod wire;
 
 pub use driver::{CftDriver, OpenError, Turn};
+
+#[cfg(test)]
+mod tests;

@@ -4,45 +4,47 @@
 //! packet = "QRM" version kind group(16) body
 //! ```
 //! with kinds from 32 on. Nothing is signed: the link vouches for the peer, and the group's nodes
-//! trust each other not to lie. A packet counts as a node's if it comes from the peer that the
-//! ledger (or the admission of a joiner) names for the node.
+//! trust each other not to lie. Protocol messages name their sender and receiver; they count if they
+//! come from the peer that the ledger (or the admission of a joiner) names for the sender.
+
+pub(super) mod codec;
 
 use std::sync::Arc;
 
 use quorate_consensus::raft::{RaftMessage, Seqno};
-use quorate_ledger::codec::CodecError;
+use quorate_crypto::hash::{Digest, Hasher};
+use quorate_ledger::codec::{Canonical, CodecError, Reader, VERSION, Writer};
 use quorate_ledger::ids::GroupId;
 
 use super::api::{Command, Error, NodeId, PeerRef, Reply, TxId, TxStatus};
+use crate::limits::MAX_PACKET;
+use crate::wire::{MAGIC, WIRE_VERSION};
+
+/// Kind of all packets of `cft` groups; the body says more.
+pub const KIND_CFT: u8 = 32;
+
+/// The answer to a forwarded command.
+pub type Forwarded = (u64, Result<Reply, Error>);
 
 /// What nodes say to each other.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Packet {
     /// Messages of the protocol, in order.
-    Raft(Vec<RaftMessage>),
-    /// A command that only the leader can do.
-    Forward {
-        /// Names it in the answers.
-        id: u64,
-        /// The command; a write always has an idempotency key.
-        command: Command,
+    Raft {
+        /// Who says it.
+        from: NodeId,
+        /// To whom.
+        to: NodeId,
+        /// What.
+        messages: Vec<RaftMessage>,
     },
-    /// The leader's (early) answer to [`Packet::Forward`].
-    Forwarded {
-        /// Of the command.
-        id: u64,
-        /// The answer.
-        result: Result<Reply, Error>,
-    },
-    /// What became of a forwarded write that waits for its commit.
-    Decided {
-        /// Of the command.
-        id: u64,
-        /// The transaction.
-        tx: TxId,
-        /// Committed or Invalid.
-        status: TxStatus,
-    },
+    /// Commands that only the leader can do, each with an id that the answer repeats. A write has an
+    /// idempotency key.
+    Forward(Vec<(u64, Command)>),
+    /// The leader's (early) answers to [`Packet::Forward`].
+    Forwarded(Vec<Forwarded>),
+    /// What became of forwarded writes that wait for their commit.
+    Decided(Vec<(u64, TxId, TxStatus)>),
     /// A node asks to join.
     Join(Box<JoinRequest>),
     /// The answer.
@@ -51,7 +53,7 @@ pub enum Packet {
     RelayJoin(PeerRef, Box<JoinRequest>),
     /// The leader's answer to that, for the joiner.
     RelayJoinAnswer(PeerRef, Box<JoinAnswer>),
-    /// A joiner asks for a part of the latest snapshot.
+    /// A joiner asks for a part of a snapshot.
     FetchSnapshot {
         /// Which one; 0: the latest.
         seqno: Seqno,
@@ -77,17 +79,32 @@ pub enum Packet {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct JoinRequest {
     /// Its public key (SPKI DER); its digest is its id.
-    pub node_key: Vec<u8>,
+    pub public_key: Vec<u8>,
     /// Its network identity.
     pub peer: PeerRef,
     /// Where its clients will find it.
     pub rpc_address: String,
     /// Whom its secrets are to be sealed to (`age1...`).
-    pub recipient: String,
+    pub encryption_key: String,
     /// Where its ledger begins: 0, or the snapshot it has.
     pub startup_seqno: Seqno,
-    /// Its signature over all this ([`JoinRequest::statement`]).
+    /// Its signature over [`JoinRequest::statement`].
     pub proof: Vec<u8>,
+}
+
+impl JoinRequest {
+    /// What a joiner signs to show that it has the key: so that nobody else can have secrets sealed
+    /// to himself under the id of a node that the operator expects.
+    #[must_use]
+    pub fn statement(&self, group: GroupId) -> Digest {
+        Hasher::new("quorate.cft.join.v1")
+            .field(group.0.as_bytes())
+            .field(&self.public_key)
+            .field(&self.peer.0)
+            .field(self.rpc_address.as_bytes())
+            .field(self.encryption_key.as_bytes())
+            .finish()
+    }
 }
 
 /// What a joiner is answered.
@@ -118,14 +135,42 @@ impl Packet {
     /// # Errors
     /// [`CodecError`].
     pub fn decode(bytes: &[u8]) -> Result<(GroupId, Self), CodecError> {
-        let _ = bytes;
-        Err(CodecError::Truncated)
+        if bytes.len() > MAX_PACKET {
+            let (length, limit) = (bytes.len(), MAX_PACKET);
+            return Err(CodecError::TooLong { what: "packet", length, limit });
+        }
+        let mut reader = Reader::new(bytes);
+        if reader.array()? != MAGIC {
+            return Err(CodecError::Invalid("magic"));
+        }
+        match (reader.u8()?, reader.u8()?) {
+            (WIRE_VERSION, KIND_CFT) => {}
+            (WIRE_VERSION, _) => return Err(CodecError::Invalid("kind of packet")),
+            (version, _) => return Err(CodecError::Version(version)),
+        }
+        let group = GroupId::read(&mut reader)?;
+        match reader.u8()? {
+            VERSION => {}
+            other => return Err(CodecError::Version(other)),
+        }
+        let packet = codec::read_packet(&mut reader)?;
+        reader.finish()?;
+        Ok((group, packet))
     }
 
     /// Its bytes.
     #[must_use]
     pub fn encode(&self, group: GroupId) -> Arc<[u8]> {
-        let _ = group;
-        Arc::from([].as_slice())
+        let mut writer = Writer::new();
+        writer.raw(&MAGIC);
+        writer.u8(WIRE_VERSION);
+        writer.u8(KIND_CFT);
+        group.write(&mut writer);
+        writer.u8(VERSION);
+        codec::write_packet(&mut writer, self);
+        writer.finish().into()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,245 @@
+//! Snapshots \[7.5\]: every node takes them alike, at the same transactions.
+//!
+//! A snapshot is due at the first signature that ends a chunk `snapshots.tx_count` transactions
+//! after the last one; the leader lets a chunk end there. Every node takes it when that signature
+//! is committed. The leader writes its digest into the ledger, and with the receipt of that the
+//! snapshot is complete.
+
+use std::sync::Arc;
+
+use quorate_consensus::core::Env;
+use quorate_consensus::raft::{Configuration, Seqno, Snapshot as RaftSnapshot};
+use quorate_ledger::ccf::maps::{SNAPSHOT_EVIDENCE, SINGLE, SnapshotEvidence, read_row};
+use quorate_ledger::ccf::receipt::Covering;
+use quorate_ledger::ccf::signature::is_signature;
+use quorate_ledger::ccf::snapshot::{self, Snapshot};
+use quorate_ledger::ccf::{Head, Transaction, TxId};
+use quorate_ledger::state::WriteSet;
+use quorate_crypto::hash::{Digest, sha256};
+
+use super::Member;
+use super::open::raft_snapshot;
+use crate::cft::api::{Notice, PeerRef};
+use crate::cft::chain::Chain;
+use crate::cft::driver::OpenError;
+use crate::cft::keys::Keys;
+use crate::cft::kv::Store;
+use crate::cft::limits::SNAPSHOT_PART;
+use crate::cft::log::SnapshotFile;
+use crate::cft::wire::Packet;
+
+/// A snapshot whose evidence is not committed.
+#[derive(Debug)]
+struct Taken {
+    seqno: Seqno,
+    digest: Digest,
+    bytes: Vec<u8>,
+    /// Where its evidence is committed.
+    evidence: Option<Seqno>,
+}
+
+/// Snapshots on their way, and the latest.
+#[derive(Debug, Default)]
+pub(super) struct Snapshots {
+    /// The last transaction that one was due at.
+    last: Seqno,
+    taken: Option<Taken>,
+    complete: Vec<Arc<SnapshotFile>>,
+    latest: Option<Arc<SnapshotFile>>,
+}
+
+impl<K: Keys> Member<K> {
+    /// The latest complete snapshot; 0: none.
+    pub(super) fn latest_snapshot(&self) -> Seqno {
+        self.snapshots.latest.as_ref().map_or(0, |file| file.seqno)
+    }
+
+    /// What the log has stored. One from before a recovery is of another service.
+    pub(in crate::cft) fn set_latest_snapshot(&mut self, file: Option<Arc<SnapshotFile>>) {
+        let created = self.service.as_ref().and_then(|s| s.current_service_create_txid);
+        let created = created.map_or(0, |tx| tx.seqno);
+        self.snapshots.latest = file.filter(|file| file.evidence >= created);
+    }
+
+    /// Complete snapshots, to be stored.
+    pub(in crate::cft) fn take_snapshots(&mut self) -> Vec<Arc<SnapshotFile>> {
+        std::mem::take(&mut self.snapshots.complete)
+    }
+
+    fn is_due(&self, seqno: Seqno) -> bool {
+        let every = self.config.snapshot_tx_count;
+        every > 0 && seqno >= self.snapshots.last.saturating_add(every)
+    }
+
+    /// Whether the next signature shall end a chunk because a snapshot is due there.
+    pub(super) fn cuts_for_snapshot(&self) -> bool {
+        self.is_due(self.chain.last_idx() + 1)
+    }
+
+    /// The transaction `at` is in the committed state, and nothing after it.
+    pub(super) fn take_snapshot_if_due(
+        &mut self,
+        at: Seqno,
+        writes: &WriteSet,
+    ) -> Result<(), String> {
+        if let Some(Some(row)) = writes.get(SNAPSHOT_EVIDENCE, &SINGLE) {
+            let row = read_row::<SnapshotEvidence>(SNAPSHOT_EVIDENCE, row);
+            self.note_evidence(at, row.map_err(|e| e.to_string())?);
+        }
+        if !is_signature(writes) {
+            return Ok(());
+        }
+        self.complete_snapshot(at, writes);
+        let ends = self.recent.get(at).and_then(|entry| Head::read(&entry.bytes).ok());
+        if !ends.is_some_and(|head| head.flags.ends_chunk()) || !self.is_due(at) {
+            return Ok(());
+        }
+        self.snapshots.last = at;
+        let id = TxId::new(self.raft.view_at(at), at);
+        let leaf = self.chain.tree().leaf(at).ok_or("the leaf of a signature is not there")?;
+        let views = views(self.raft.view_history().starts(), at);
+        let state = self.store.take_out();
+        let snapshot = Snapshot { id, leaf, views, state };
+        let encoded = snapshot.encode(self.chain.secret());
+        self.store.put_back(snapshot.state);
+        match encoded {
+            Ok(bytes) => {
+                let digest = sha256(&bytes);
+                self.snapshots.taken = Some(Taken { seqno: at, digest, bytes, evidence: None });
+            }
+            Err(error) => self.notice(Notice::Inconsistent(format!("no snapshot: {error}"))),
+        }
+        Ok(())
+    }
+
+    fn note_evidence(&mut self, at: Seqno, row: SnapshotEvidence) {
+        self.snapshots.last = self.snapshots.last.max(row.version);
+        let Some(taken) = &mut self.snapshots.taken else { return };
+        if (row.version, row.hash) == (taken.seqno, taken.digest) {
+            taken.evidence = Some(at);
+        } else if row.version == taken.seqno {
+            self.snapshots.taken = None;
+            let message = format!("the snapshot at {} differs from the leader's", row.version);
+            self.notice(Notice::Inconsistent(message));
+        }
+    }
+
+    /// The first signature after the evidence: now there is a receipt.
+    fn complete_snapshot(&mut self, at: Seqno, writes: &WriteSet) {
+        let Some(evidence) = self.snapshots.taken.as_ref().and_then(|taken| taken.evidence) else {
+            return;
+        };
+        let Some(Taken { seqno, mut bytes, .. }) = self.snapshots.taken.take() else { return };
+        let Some(entry) = self.recent.get(evidence) else { return };
+        let id = TxId::new(self.raft.view_at(at), at);
+        let (claims, none) = (Digest::default(), Digest::default());
+        let signature = Transaction { id, claims, evidence: none, writes: writes.clone() };
+        let receipt = Covering::new(&signature)
+            .and_then(|covering| covering.receipt(&entry.bytes, self.chain.secret()));
+        match receipt {
+            Ok(receipt) => {
+                bytes.extend_from_slice(&receipt.to_json());
+                let file = SnapshotFile { seqno, evidence, bytes: bytes.into() };
+                self.snapshots.complete.push(Arc::new(file));
+            }
+            Err(error) => self.notice(Notice::Inconsistent(format!("no snapshot: {error}"))),
+        }
+    }
+
+    /// The leader writes the digest of the snapshot that has none in the ledger yet.
+    pub(super) fn drive_snapshots(&mut self, env: &mut Env) {
+        let Some(taken) = &self.snapshots.taken else { return };
+        let row = self.store.head(SNAPSHOT_EVIDENCE, &SINGLE);
+        let row = row.and_then(|row| read_row::<SnapshotEvidence>(SNAPSHOT_EVIDENCE, row).ok());
+        if row.is_some_and(|row| row.version >= taken.seqno) {
+            return;
+        }
+        match snapshot::evidence(&taken.bytes, taken.seqno) {
+            Ok((writes, claims)) => self.internal_with(env, writes, claims),
+            Err(error) => self.stop(format!("cannot write a snapshot's evidence: {error}")),
+        }
+    }
+
+    /// A joiner fetches a part.
+    pub(super) fn serve_snapshot(&mut self, peer: PeerRef, seqno: Seqno, offset: u64) {
+        if !self.nodes.is_node(&peer) {
+            return;
+        }
+        let file = self.snapshots.latest.as_ref();
+        let file = file.filter(|file| seqno == 0 || file.seqno == seqno);
+        let part = file.and_then(|file| {
+            let start = usize::try_from(offset).ok().filter(|start| *start < file.bytes.len())?;
+            let end = file.bytes.len().min(start + SNAPSHOT_PART);
+            Some(Packet::SnapshotPart {
+                seqno: file.seqno,
+                evidence: file.evidence,
+                offset,
+                total: file.bytes.len() as u64,
+                bytes: file.bytes[start..end].to_vec(),
+            })
+        });
+        let none = Packet::SnapshotPart { seqno: 0, evidence: 0, offset, total: 0, bytes: vec![] };
+        self.send(peer, &part.unwrap_or(none));
+    }
+
+    /// The log begins after this snapshot.
+    pub(super) fn install_snapshot(
+        &mut self,
+        file: &SnapshotFile,
+    ) -> Result<RaftSnapshot, OpenError> {
+        let wrong = |what: String| OpenError::Entry(file.seqno, what);
+        let bytes = self.keys.check_snapshot(&file.bytes).map_err(wrong)?;
+        let secret = self.chain.secret().clone();
+        let snapshot = Snapshot::decode(bytes, &secret).map_err(|e| wrong(e.to_string()))?;
+        let seqno = snapshot.id.seqno;
+        if seqno != file.seqno {
+            return Err(wrong(format!("the snapshot is of transaction {}", snapshot.id)));
+        }
+        let tree = snapshot.tree().map_err(|e| wrong(e.to_string()))?;
+        self.chain = Chain::after_snapshot(secret, self.config.chunk_size, tree, seqno);
+        self.store = Store::from_snapshot(snapshot.state, seqno);
+        self.nodes.reload(&self.store).map_err(|e| wrong(e.to_string()))?;
+        self.nodes.commit_all(seqno);
+        self.keyed.reload(&self.store);
+        self.reload_service().map_err(wrong)?;
+        self.snapshots.last = seqno;
+        self.verified_view = 0;
+        let configuration = Configuration { idx: seqno, nodes: self.nodes.trusted() };
+        let starts = starts(&snapshot.views, seqno);
+        raft_snapshot(seqno, starts, configuration)
+            .ok_or_else(|| wrong("the views of the snapshot go back".to_owned()))
+    }
+}
+
+/// First entries of the views from 1 on, up to `last`; an empty view begins where the next does.
+fn views(starts: &[(u64, Seqno)], last: Seqno) -> Vec<Seqno> {
+    let mut views = Vec::new();
+    for (view, first) in starts.iter().filter(|(_, first)| *first <= last) {
+        while (views.len() as u64) < *view {
+            views.push(*first);
+        }
+    }
+    views
+}
+
+/// The other way round.
+fn starts(views: &[Seqno], last: Seqno) -> Vec<(u64, Seqno)> {
+    let numbered = (1u64..).zip(views.iter().copied());
+    let next = views.iter().skip(1).copied().map(Some).chain([None]);
+    let filled = numbered.zip(next).filter(|((_, first), next)| Some(*first) != *next);
+    filled.map(|(start, _)| start).filter(|(_, first)| *first <= last).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn views_survive_a_snapshot() {
+        let history = vec![(2, 1), (3, 7), (6, 9), (7, 20)];
+        assert_eq!(views(&history, 12), [1, 1, 7, 9, 9, 9]);
+        assert_eq!(starts(&views(&history, 12), 12), history[..3]);
+        assert_eq!(starts(&views(&history, 20), 20), history);
+        assert_eq!(starts(&[], 5), []);
+    }
+}
