@@ -109,14 +109,24 @@ impl ServiceGroup {
     /// # Errors
     /// If none answers.
     pub async fn members(&self) -> Result<Members> {
+        self.members_without(&[]).await
+    }
+
+    /// As [`ServiceGroup::members`], but nodes that leave are not asked.
+    async fn members_without(&self, leaving: &[String]) -> Result<Members> {
         let mut last = CliError::failed("the service has no nodes");
-        for node in &self.nodes {
+        for node in self.nodes.iter().filter(|n| !leaving.contains(&n.node_id)) {
             match node.service.members().await {
                 Ok(members) => return Ok(members),
                 Err(error) => last = error.into(),
             }
         }
         Err(last)
+    }
+
+    /// Leaves a node out of everything from now on: it is removed, or its process is gone.
+    pub fn forget(&mut self, name: &str) {
+        self.nodes.retain(|n| n.name != name);
     }
 
     /// Waits for a leader that is known, and that answers for itself.
@@ -174,7 +184,7 @@ impl ServiceGroup {
 
     async fn changed(&self, add: &[String], remove: &[String]) -> Result<()> {
         until("the change of nodes", LIMIT, || async {
-            let members = match self.members().await {
+            let members = match self.members_without(remove).await {
                 Ok(members) => members,
                 Err(error) => return Look::NotYet(error.to_string()),
             };

@@ -91,6 +91,8 @@ pub struct Ledger {
     pub signed: TxId,
     /// Signatures checked.
     pub signatures: u64,
+    /// Root of the Merkle tree over all entries: equal roots are equal ledgers.
+    pub root: String,
     /// Certificate of the service at the end, PEM.
     pub service_certificate: String,
     /// Status of the service at the end.
@@ -143,6 +145,7 @@ impl Ledger {
             "last_signed": self.signed.to_string(),
             "unsigned": self.unsigned(),
             "signatures": self.signatures,
+            "root": self.root,
             "service_status": self.service_status,
             "service_certificate_sha256": hex::encode(sha256(self.service_certificate.as_bytes())),
             "anchored": anchored,
@@ -164,8 +167,11 @@ impl Ledger {
         )
     }
 
-    /// The first service certificate is stated by the owner that the seed names.
-    fn belongs_to(&self, seed: &Seed) -> Result<()> {
+    /// Checks that the first service certificate is stated by the owner that the seed names.
+    ///
+    /// # Errors
+    /// If it is not.
+    pub fn belongs_to(&self, seed: &Seed) -> Result<()> {
         let wrong = |what: &str| Err(CliError::failed(format!("the ledger and the seed: {what}")));
         let Some((block, statement)) = &self.genesis else {
             return wrong("the ledger's first entry names no genesis block");
@@ -226,6 +232,7 @@ pub fn read_ledger(dir: &Path) -> Result<Ledger> {
         last: validator.last(),
         signed: validator.signed(),
         signatures: validator.signatures(),
+        root: hex::encode(validator.tree().root()),
         service_certificate: service.map(|s| s.cert.clone()).unwrap_or_default(),
         service_status: service.map(|s| format!("{:?}", s.status)).unwrap_or_default(),
         genesis,

@@ -4,8 +4,10 @@
 //! producer announced; the consensus changed from one producer to all of them; the proof of that
 //! checked offline; posts from the user node while one producer is killed and started again; the
 //! same blocks on all nodes; a block checked offline down to the seed. [`scenario`] has the steps.
+//! With `--protocol cft` it is a signed-Raft group instead: [`service`].
 
 mod scenario;
+mod service;
 mod steps;
 
 use serde_json::{Value, json};
@@ -24,6 +26,9 @@ pub use steps::{StepReport, Steps};
 /// # Errors
 /// The first step that did not hold.
 pub async fn run(args: &DevArgs, format: Format) -> Result<Option<Report>> {
+    if args.protocol == "cft" {
+        return service::run(args, format).await;
+    }
     let binary = std::env::current_exe()
         .map_err(|e| CliError::failed(format!("cannot find my own program: {e}")))?;
     let mut steps = Steps::new(format);

@@ -75,7 +75,7 @@ pub async fn run(args: &KvArgs) -> Result<Report> {
 
 /// A system that runs.
 enum System {
-    Quorate(Quorate, Wire),
+    Quorate(Box<Quorate>, Wire),
     Etcd(Etcd),
 }
 
@@ -89,7 +89,7 @@ impl System {
         };
         Ok(match bench.system {
             KvSystem::Quorate => {
-                Self::Quorate(Quorate::start(bench.program, dir, election).await?, wire)
+                Self::Quorate(Box::new(Quorate::start(bench.program, dir, election).await?), wire)
             }
             KvSystem::Etcd => Self::Etcd(Etcd::start(&bench.args.etcd, dir, election).await?),
         })
