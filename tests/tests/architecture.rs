@@ -20,7 +20,7 @@ const ARROWS: [(&str, &[&str]); 9] = [
 ];
 
 /// Cryptography from outside, which crypto alone names.
-const CRYPTOGRAPHY: [&str; 27] = [
+const CRYPTOGRAPHY: [&str; 30] = [
     "aes",
     "aes-gcm",
     "age",
@@ -33,12 +33,14 @@ const CRYPTOGRAPHY: [&str; 27] = [
     "commonware-math",
     "commonware-parallel",
     "commonware-utils",
+    "coset",
     "curve25519-dalek",
     "ed25519-dalek",
     "hkdf",
     "hmac",
     "k256",
     "p256",
+    "rcgen",
     "reed-solomon-simd",
     "ring",
     "scrypt",
@@ -48,6 +50,7 @@ const CRYPTOGRAPHY: [&str; 27] = [
     "sha3",
     "threshold_crypto",
     "x25519-dalek",
+    "x509-parser",
 ];
 
 /// What a crate without I/O, clock, threads and operating system has no use for.

@@ -96,3 +96,20 @@ proptest! {
         prop_assert_eq!(open(&key, &aad, &sealed), Err(OpenError));
     }
 }
+
+/// Two implementations agree, so either opens what the other sealed.
+#[test]
+fn a_key_made_ready_seals_and_opens_alike() {
+    let key = SymmetricKey([7; 32]);
+    let ready = GcmKey::new(&key);
+    let (nonce, mut text) = ([3; NONCE], *b"a text in a larger buffer");
+    let tag = ready.seal_in_place(nonce, b"aad", &mut text);
+    let sealed = [&nonce[..], &text, &tag].concat();
+    assert_eq!(open(&key, b"aad", &sealed).unwrap(), b"a text in a larger buffer");
+    assert_eq!(ready.open(nonce, b"aad", &text, &tag).unwrap(), b"a text in a larger buffer");
+    assert_eq!(ready.open(nonce, b"other", &text, &tag), Err(OpenError));
+    assert_eq!(ready.open([4; NONCE], b"aad", &text, &tag), Err(OpenError));
+    let empty = ready.seal_in_place(nonce, b"aad", &mut []);
+    assert_eq!(ready.open(nonce, b"aad", &[], &empty), Ok(Vec::new()));
+    assert_eq!(format!("{ready:?}"), "GcmKey(redacted)");
+}
