@@ -24,8 +24,8 @@ use quorate_ledger::ids::GroupId;
 use quorate_ledger::view::View;
 use quorate_replica::OpenError as ReplicaError;
 use quorate_replica::api::{
-    Address, Answer, Command, CommandError, GroupConfig, GroupStatus, Input, Notice, Output, PeerRef,
-    Query, QueryError, Reply, Ticket,
+    Address, Answer, Command, CommandError, GroupConfig, GroupStatus, Input, Notice, Output,
+    PeerRef, Query, QueryError, Reply, Ticket,
 };
 use quorate_replica::driver::{Driver, Turn};
 use quorate_replica::wire::VerifyContext;
@@ -338,7 +338,6 @@ impl Group {
         }
     }
 }
-
 
 /// What the thread owns.
 struct Host {

@@ -2,10 +2,8 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use axum::Router;
-use axum::body::{Body, to_bytes};
-use axum::extract::ConnectInfo;
-use axum::http::{Request, StatusCode, header};
+use axum::body::{Body, Bytes, to_bytes};
+use axum::http::{Request, Response, StatusCode, header};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
@@ -13,23 +11,24 @@ use tempfile::TempDir;
 use tokio::time::timeout;
 use tower::ServiceExt as _;
 
-use super::router;
+use super::front::Front;
 use crate::config::{NodeConfig, Secret};
 use crate::node::{Node, NodeKind};
 
 /// A test that waits longer than this has failed.
-const DEADLINE: Duration = Duration::from_secs(60);
+pub const DEADLINE: Duration = Duration::from_secs(60);
 
 /// The seed URL of seed 001.
 const SEED_001: &str = "rum://seed?v=1&e=0&n=0&c=jlHZ0yV07L7LjT03TILSL2ILwnfpsAMz44AyBy1MvS4&g=zZkc4n27Qi6fXKD1UuTYlg&k=AqdrgpUpRj41BBZmpcfu8VahwZ9IXx8yJl0iaCPW3b7B&s=6t5Ds-keygP8JwPG0i6V05RmNNu8IaRYU0-UTrVaMaRj2_ekgYf1rhUux5Z9_jwSEAyMAFY0hTmw7OyGVmJTAAA&t=F1eyqmr-x78&a=my_test_group&y=test_app&u=http%3A%2F%2F127.0.0.1%3A8002%3Fjwt%3DeyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJhbGxvd0dyb3VwcyI6WyJjZDk5MWNlMi03ZGJiLTQyMmUtOWY1Yy1hMGY1NTJlNGQ4OTYiXSwiZXhwIjoxODM5Njg5NDMxLCJuYW1lIjoiYWxsb3ctY2Q5OTFjZTItN2RiYi00MjJlLTlmNWMtYTBmNTUyZTRkODk2Iiwicm9sZSI6Im5vZGUifQ.trc-OrMabglMDgZTSTMGcqOLqIPIsgsIr1_ddo5SVS0";
 
-struct Host {
-    node: Node,
-    router: Router,
-    dir: TempDir,
+/// A node in a directory of its own, without a listener.
+pub struct Host {
+    pub node: Node,
+    front: Front,
+    pub dir: TempDir,
 }
 
-fn config(dir: &TempDir, peers: &[String]) -> NodeConfig {
+pub fn config(dir: &TempDir, peers: &[String]) -> NodeConfig {
     let mut config = NodeConfig { data_dir: dir.path().to_owned(), ..NodeConfig::default() };
     config.keystore.password = Some(Secret::new("password"));
     config.keystore.work_factor = Some(2);
@@ -46,21 +45,30 @@ impl Host {
     }
 
     async fn open(dir: TempDir, peers: &[String], kind: NodeKind) -> Self {
-        let node = Node::start(config(&dir, peers), kind).await.expect("the node starts");
-        let router = router(node.clone());
-        Self { node, router, dir }
+        let config = config(&dir, peers);
+        Self::with(dir, config, kind).await
     }
 
-    async fn send(&self, peer: [u8; 4], request: Request<Body>) -> (StatusCode, Value) {
-        let mut request = request;
-        request.extensions_mut().insert(ConnectInfo(SocketAddr::from((peer, 4000))));
-        let response = self.router.clone().oneshot(request).await.expect("infallible");
-        let status = response.status();
-        let body = to_bytes(response.into_body(), 64 << 20).await.expect("a body");
-        (status, serde_json::from_slice(&body).unwrap_or(Value::Null))
+    pub async fn with(dir: TempDir, config: NodeConfig, kind: NodeKind) -> Self {
+        let node = Node::start(config, kind).await.expect("the node starts");
+        let front = Front::new(node.clone());
+        Self { node, front, dir }
     }
 
-    async fn get(&self, path: &str) -> (StatusCode, Value) {
+    /// The whole answer: status, headers, body.
+    pub async fn call(&self, peer: [u8; 4], request: Request<Body>) -> Response<Bytes> {
+        let lane = self.front.lane(SocketAddr::from((peer, 4000)));
+        let (parts, body) = lane.oneshot(request).await.expect("infallible").into_parts();
+        let body = to_bytes(body, 64 << 20).await.expect("a body");
+        Response::from_parts(parts, body)
+    }
+
+    pub async fn send(&self, peer: [u8; 4], request: Request<Body>) -> (StatusCode, Value) {
+        let response = self.call(peer, request).await;
+        (response.status(), serde_json::from_slice(response.body()).unwrap_or(Value::Null))
+    }
+
+    pub async fn get(&self, path: &str) -> (StatusCode, Value) {
         // Bodies of GET are ignored, as the curl lines of seed 001 send them.
         let request = Request::get(path)
             .header(header::CONTENT_TYPE, "application/json")
@@ -69,7 +77,7 @@ impl Host {
         self.send([127, 0, 0, 1], request).await
     }
 
-    async fn post(&self, path: &str, body: Value) -> (StatusCode, Value) {
+    pub async fn post(&self, path: &str, body: Value) -> (StatusCode, Value) {
         let request = Request::post(path)
             .header(header::CONTENT_TYPE, "application/json")
             .body(Body::from(body.to_string()))
@@ -77,26 +85,30 @@ impl Host {
         self.send([127, 0, 0, 1], request).await
     }
 
-    async fn good(&self, path: &str) -> Value {
+    pub async fn good(&self, path: &str) -> Value {
         let (status, value) = self.get(path).await;
         assert_eq!(status, StatusCode::OK, "{path}: {value}");
         value
     }
 
-    async fn good_post(&self, path: &str, body: Value) -> Value {
+    pub async fn good_post(&self, path: &str, body: Value) -> Value {
         let (status, value) = self.post(path, body).await;
         assert_eq!(status, StatusCode::OK, "{path}: {value}");
         value
     }
 
-    async fn refused(&self, path: &str, body: Value, message: &str) {
+    pub async fn refused(&self, path: &str, body: Value, message: &str) {
         let (status, value) = self.post(path, body).await;
         assert_eq!((status.as_u16(), value["message"].as_str()), (400, Some(message)), "{value}");
         assert!(value["code"].is_string() && value["hint"].is_string());
     }
 
     async fn create(&self) -> (String, String) {
-        let body = json!({ "group_name": "my_test_group", "consensus_type": "poa",
+        self.create_of("poa").await
+    }
+
+    pub async fn create_of(&self, kind: &str) -> (String, String) {
+        let body = json!({ "group_name": "my_test_group", "consensus_type": kind,
             "encryption_type": "public", "app_key": "test_app" });
         let made = self.good_post("/api/v1/group", body).await;
         let text = |key: &str| made[key].as_str().expect("a text").to_owned();
@@ -119,7 +131,7 @@ impl Host {
         timeout(DEADLINE, wait).await.unwrap_or_else(|_| panic!("{path} does not come"))
     }
 
-    async fn stop(self) -> TempDir {
+    pub async fn stop(self) -> TempDir {
         self.node.shutdown().await.expect("stopped");
         self.dir
     }
@@ -130,7 +142,7 @@ fn keys(value: &Value) -> BTreeSet<&str> {
 }
 
 #[track_caller]
-fn same_keys(value: &Value, expected: &[&str]) {
+pub fn same_keys(value: &Value, expected: &[&str]) {
     assert_eq!(keys(value), expected.iter().copied().collect(), "{value}");
 }
 
@@ -493,7 +505,7 @@ async fn bad_requests_are_typed() {
         (json!({ "group_name": "a" }), "group_name must be at least 2 characters in length"),
         (
             json!({ "group_name": "ab", "consensus_type": "x" }),
-            "consensus_type must be one of [pos poa]",
+            "consensus_type must be one of [pos poa cft]",
         ),
         (
             json!({ "group_name": "ab", "consensus_type": "poa", "encryption_type": "x" }),
@@ -643,13 +655,12 @@ async fn the_document_lists_every_path_and_the_node_describes_itself() {
     let host = Host::start(&[]).await;
     let document = host.good("/openapi.json").await;
     let paths = document["paths"].as_object().expect("paths");
-    for endpoint in super::routes::endpoints(NodeKind::Full) {
-        let methods = paths.get(endpoint.path).expect(endpoint.path);
-        let method = match endpoint.method {
-            super::routes::Method::Get => "get",
-            super::routes::Method::Post => "post",
-        };
-        assert!(methods.get(method).is_some(), "{}", endpoint.path);
+    let services = super::service::routes::endpoints();
+    for endpoint in super::routes::endpoints(NodeKind::Full).into_iter().chain(services) {
+        let path = endpoint.path.as_ref();
+        let methods = paths.get(path).expect(path);
+        let method = format!("{:?}", endpoint.method).to_lowercase();
+        assert!(methods.get(&method).is_some(), "{method} {path}");
     }
     let node = host.good("/api/v1/node").await;
     assert_eq!(node["node_status"], "NODE_ONLINE");

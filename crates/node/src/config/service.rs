@@ -153,7 +153,6 @@ impl ServiceConfig {
             ..config
         }
     }
-
 }
 
 /// A whole number and its unit.

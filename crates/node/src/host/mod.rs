@@ -32,13 +32,15 @@ pub fn start(
     ended: impl FnOnce() + Send + 'static,
     run: impl FnOnce() + Send + 'static,
 ) -> std::io::Result<JoinHandle<()>> {
-    std::thread::Builder::new().name(format!("group-{}", &group.to_string()[..8])).spawn(move || {
-        let result = catch_unwind(AssertUnwindSafe(run));
-        ended();
-        if let Err(panic) = result {
-            died(format!("group {group}: {}", message_of(&*panic)));
-        }
-    })
+    std::thread::Builder::new().name(format!("group-{}", &group.to_string()[..8])).spawn(
+        move || {
+            let result = catch_unwind(AssertUnwindSafe(run));
+            ended();
+            if let Err(panic) = result {
+                died(format!("group {group}: {}", message_of(&*panic)));
+            }
+        },
+    )
 }
 
 fn message_of(panic: &(dyn std::any::Any + Send)) -> String {

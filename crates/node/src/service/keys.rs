@@ -61,8 +61,7 @@ impl NodeKeys {
     pub fn found(node_key: &[u8], address: &str, now_ms: u64) -> Result<Membership, KeyError> {
         let node = EcKey::from_pkcs8(node_key).map_err(wrong)?;
         let service = EcKey::generate(&mut rand::rng());
-        let notary =
-            NodeNotary::found(node, service, host_of(address), now_ms).map_err(wrong)?;
+        let notary = NodeNotary::found(node, service, host_of(address), now_ms).map_err(wrong)?;
         let secrets = notary.secrets().ok_or_else(|| wrong("the service has no secrets"))?;
         let secret = LedgerSecret::new(SymmetricKey::generate(&mut rand::rng()));
         Ok(membership(secrets, &secret))

@@ -170,8 +170,7 @@ pub fn start(opening: Opening) -> Result<Started, ServiceError> {
     let clock = Clock::start();
     let mut env = Env { now: clock.now(), rng: rng() };
     let (keys, begin) = begin(&opening, &identity, kept, &found, env.now.0)?;
-    let recovered =
-        log.recovered(&found).map_err(|source| ServiceError::Read { group, source })?;
+    let recovered = log.recovered(&found).map_err(|source| ServiceError::Read { group, source })?;
     let peer = PeerRef(opening.network.peer_id().to_bytes().into());
     let config = opening.config.apply(Config::new(group, peer, opening.rpc_address));
     let (driver, first) = CftDriver::open(&mut env, config, begin, keys, recovered, log)
@@ -217,8 +216,8 @@ fn leave_old_self(
         return Ok(kept);
     }
     let Some(keys) = &kept else { return Ok(None) };
-    let own = NodeKeys::open(&keys.node_key)
-        .map_err(|source| ServiceError::Keys { group, source })?;
+    let own =
+        NodeKeys::open(&keys.node_key).map_err(|source| ServiceError::Keys { group, source })?;
     let own = own.id().to_string();
     if !known::others(&opening.dir.join(known::FILE), &own) {
         tracing::warn!(%group, "no other member is known to hold the ledger: resumes instead");

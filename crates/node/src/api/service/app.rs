@@ -174,7 +174,8 @@ fn operations(body: &[u8]) -> Result<(Vec<Op>, Encoding), Refusal> {
     let body: Value =
         serde_json::from_slice(body).map_err(|error| Refusal::input(format!("JSON: {error}")))?;
     let encoding = Encoding::of(body["encoding"].as_str(), Encoding::Utf8)?;
-    let list = body["ops"].as_array().ok_or_else(|| Refusal::input("the body needs a list `ops`"))?;
+    let list =
+        body["ops"].as_array().ok_or_else(|| Refusal::input("the body needs a list `ops`"))?;
     let op = |op: &Value| {
         let object = op.as_object().ok_or_else(|| Refusal::input("an operation is an object"))?;
         Reader { object, encoding }.op()
@@ -241,10 +242,9 @@ mod tests {
         assert!(matches!(&ops[0], Op::Put { value, .. } if **value == *b"v"));
         assert!(matches!(&ops[1], Op::CompareAndSet { expected: None, value: Some(_), .. }));
         assert_eq!(ops.len(), 4);
-        let (ops, _) = operations(
-            br#"{"encoding":"base64","ops":[{"op":"get","map":"m","key":"AAE="}]}"#,
-        )
-        .expect("good");
+        let (ops, _) =
+            operations(br#"{"encoding":"base64","ops":[{"op":"get","map":"m","key":"AAE="}]}"#)
+                .expect("good");
         assert!(matches!(&ops[0], Op::Get { key, .. } if *key == [0, 1]));
         for (bad, code) in [
             (r#"{}"#, "InvalidInput"),

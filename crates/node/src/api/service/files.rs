@@ -83,7 +83,8 @@ pub async fn find_chunk(target: Target, params: Params) -> Served {
     let mut ranges: Vec<(u64, u64, &String)> =
         names.iter().filter_map(|name| chunk(name).map(|(a, b)| (a, b, name))).collect();
     ranges.sort_unstable();
-    if let Some((.., name)) = ranges.iter().find(|(first, last, _)| (*first..=*last).contains(&since))
+    if let Some((.., name)) =
+        ranges.iter().find(|(first, last, _)| (*first..=*last).contains(&since))
     {
         return moved(format!("{}/node/ledger_chunk/{name}", target.root));
     }
@@ -119,7 +120,8 @@ pub async fn chunk_file(target: Target, request: Request) -> Served {
 pub async fn find_snapshot(target: Target, params: Params) -> Served {
     let since = since(&params, 0)?;
     let names = names(&target.service, SNAPSHOTS).await?;
-    let committed = names.iter().filter_map(|name| SnapshotName::parse(name)).filter(|n| n.committed);
+    let committed =
+        names.iter().filter_map(|name| SnapshotName::parse(name)).filter(|n| n.committed);
     match committed.max().filter(|name| name.seqno > since) {
         Some(name) => moved(format!("{}/node/snapshot/{}", target.root, name.text())),
         None => match at_leader(&target, &format!("/node/snapshot?since={since}")) {
@@ -169,7 +171,8 @@ async fn serve(path: PathBuf, name: &str, request: Request) -> Served {
     } else {
         None
     };
-    let served = ServeFile::new(path).oneshot(request).await.expect("it answers with what is wrong");
+    let served =
+        ServeFile::new(path).oneshot(request).await.expect("it answers with what is wrong");
     let mut response: Response = served.map(Body::new);
     let headers = response.headers_mut();
     headers.insert(header::ETAG, tag);
@@ -205,9 +208,12 @@ mod tests {
 
     #[test]
     fn digests_are_made_for_who_wants_them() {
-        for (value, wanted) in
-            [("sha-256=10", true), ("sha-512=3, SHA-256=1", true), ("sha-256=0", false), ("", false)]
-        {
+        for (value, wanted) in [
+            ("sha-256=10", true),
+            ("sha-512=3, SHA-256=1", true),
+            ("sha-256=0", false),
+            ("", false),
+        ] {
             let mut headers = HeaderMap::new();
             headers.insert("want-repr-digest", value.parse().expect("a header"));
             assert_eq!(wants_digest(&headers), wanted, "{value}");

@@ -156,7 +156,9 @@ pub fn wait_of(query: &str) -> Result<Wait, Refusal> {
         match (name, value) {
             ("wait", "committed") => committed = true,
             ("wait", "response" | "") => committed = false,
-            ("wait", _) => return Err(Refusal::parameter("wait must be `committed` or `response`")),
+            ("wait", _) => {
+                return Err(Refusal::parameter("wait must be `committed` or `response`"));
+            }
             ("timeout_ms", text) => {
                 let number = text.parse().ok().filter(|ms| *ms <= MAX_WAIT_MS);
                 timeout_ms = number.ok_or_else(|| {
@@ -212,7 +214,9 @@ async fn write(
         session: session(headers)?,
     };
     match service.command(command).await {
-        Ok(Reply::Written { tx, status, repeated, .. }) => written(tx, status, repeated, options.wait),
+        Ok(Reply::Written { tx, status, repeated, .. }) => {
+            written(tx, status, repeated, options.wait)
+        }
         Ok(other) => Err(unexpected(&other).into()),
         Err(error) if error.code == Code::PreconditionFailed => {
             let found = match again {
@@ -272,9 +276,9 @@ pub fn consistency(query: &str) -> Result<Consistency, Refusal> {
         None | Some((_, "linearizable")) => Ok(Consistency::Linearizable),
         Some((_, "committed")) => Ok(Consistency::Committed),
         Some((_, "local")) => Ok(Consistency::Local),
-        Some(_) => Err(Refusal::parameter(
-            "consistency must be `linearizable`, `committed` or `local`",
-        )),
+        Some(_) => {
+            Err(Refusal::parameter("consistency must be `linearizable`, `committed` or `local`"))
+        }
     }
 }
 
@@ -343,7 +347,8 @@ mod tests {
         assert_eq!(options("expected=YQ%3D%3D").expect("good").condition, read.condition);
         let plain = options("").expect("good");
         assert_eq!((plain.wait, plain.condition), (Wait::Response, None));
-        for bad in ["wait=soon", "timeout_ms=x", "timeout_ms=600001", "expected=%", "absent=maybe"] {
+        for bad in ["wait=soon", "timeout_ms=x", "timeout_ms=600001", "expected=%", "absent=maybe"]
+        {
             assert!(options(bad).is_err(), "{bad}");
         }
     }

@@ -152,9 +152,8 @@ impl Progress {
     fn of(change: &Change, nodes: &[NodeInfo], info: &ConsensusInfo) -> Self {
         let status = |id: &NodeId| nodes.iter().find(|node| node.node_id == *id).map(|n| n.status);
         let joined = change.add.iter().all(|id| status(id) == Some(NodeStatus::Trusted));
-        let left = change.remove.iter().all(|id| {
-            matches!(status(id), None | Some(NodeStatus::Retired))
-        });
+        let left =
+            change.remove.iter().all(|id| matches!(status(id), None | Some(NodeStatus::Retired)));
         let configured = info.configs.last().is_some_and(|config| {
             change.add.iter().all(|id| config.nodes.contains_key(id))
                 && !change.remove.iter().any(|id| config.nodes.contains_key(id))

@@ -74,7 +74,8 @@ fn tx_header(tx: TxId) -> HeaderValue {
 fn idempotency(headers: &HeaderMap) -> Result<Option<Vec<u8>>, Refusal> {
     let Some(value) = headers.get(IDEMPOTENCY) else { return Ok(None) };
     let bytes = value.as_bytes();
-    let good = (1..=MAX_IDEMPOTENCY).contains(&bytes.len()) && bytes.iter().all(u8::is_ascii_graphic);
+    let good =
+        (1..=MAX_IDEMPOTENCY).contains(&bytes.len()) && bytes.iter().all(u8::is_ascii_graphic);
     if good {
         return Ok(Some(bytes.to_vec()));
     }

@@ -216,7 +216,9 @@ pub async fn head_primary(target: Target) -> Response {
         Ok((false, Some(node))) => {
             let location = format!("http://{}{}/node/primary", node.rpc_address, target.root);
             match HeaderValue::try_from(location) {
-                Ok(to) => (StatusCode::PERMANENT_REDIRECT, [(header::LOCATION, to)]).into_response(),
+                Ok(to) => {
+                    (StatusCode::PERMANENT_REDIRECT, [(header::LOCATION, to)]).into_response()
+                }
                 Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
             }
         }
@@ -264,4 +266,3 @@ pub async fn metrics(target: Target) -> Served {
 pub async fn api(State(ctx): State<Context>, _target: Target) -> Served {
     Ok(to_json(&ctx.openapi))
 }
-

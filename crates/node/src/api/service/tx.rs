@@ -38,7 +38,13 @@ fn history(params: &Params) -> Result<Option<View>, Refusal> {
 /// `GET /node/commit`, `GET /app/commit`
 pub async fn commit(target: Target, params: Params) -> Served {
     let history_since = history(&params)?;
-    match target.service.query(Query::Commit { history_since }).await? {
+    let answer = target.service.query(Query::Commit { history_since }).await;
+    let answer = answer.map_err(|error| match error.code {
+        // As the reference has it: the parameter names a view that there is not.
+        Code::ResourceNotFound => Refusal::parameter(error.message).status(StatusCode::NOT_FOUND),
+        _ => error.into(),
+    })?;
+    match answer {
         Answer::Commit { tx, history } => {
             let mut shown = json!({ "transaction_id": tx.to_string() });
             if let Some(history) = history {
@@ -110,7 +116,9 @@ fn no_receipt(tx: TxId, error: Error) -> Refusal {
 /// `GET /node/receipt`, `GET /app/receipt`
 pub async fn receipt(target: Target, params: Params, RawQuery(query): RawQuery) -> Served {
     let tx = transaction(&params)?;
-    if let Some(not_yet) = ready(&target, tx, wait_of(query.as_deref().unwrap_or_default())?).await? {
+    if let Some(not_yet) =
+        ready(&target, tx, wait_of(query.as_deref().unwrap_or_default())?).await?
+    {
         return Ok(not_yet);
     }
     match target.service.query(Query::Receipt(tx)).await {
@@ -127,7 +135,9 @@ pub async fn receipt(target: Target, params: Params, RawQuery(query): RawQuery) 
 /// `GET /node/receipt/cose`, `GET /app/receipt/cose`
 pub async fn cose_receipt(target: Target, params: Params, RawQuery(query): RawQuery) -> Served {
     let tx = transaction(&params)?;
-    if let Some(not_yet) = ready(&target, tx, wait_of(query.as_deref().unwrap_or_default())?).await? {
+    if let Some(not_yet) =
+        ready(&target, tx, wait_of(query.as_deref().unwrap_or_default())?).await?
+    {
         return Ok(not_yet);
     }
     match target.service.query(Query::CoseReceipt(tx)).await {
