@@ -75,7 +75,9 @@
 //!   the *message*, never the own end. \[4.6, #5927, #5991, #6001, #6016\]
 //! * **RAFT-24** Messages hold entries of one view and no more than the batch size; at least one
 //!   goes out. What was sent counts as sent. A peer that is far behind is not sent everything at
-//!   once: the window is full until it acknowledges. \[4.8, R5, ours\]
+//!   once: the window is full until it acknowledges. With a window, a message that begins before
+//!   what is committed is answered with that (RAFT-14 drops it), so that a full one opens. \[4.8,
+//!   R5, ours\]
 //! * **RAFT-25** A leader takes no user transaction while it retires or too many are pending.
 //!   \[4.9, C6, ours\]
 //! * **RAFT-26** To append: configuration (RAFT-20), signature (RAFT-31), then the entry. After

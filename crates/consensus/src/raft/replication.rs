@@ -261,6 +261,11 @@ impl Raft {
         self.leader = Some(from);
         if message.prev_idx < self.log.commit_idx {
             turn.trace("RAFT-14", || "begins before what is committed".into());
+            if self.config.window > 0 {
+                // The leader's window may be full: it must learn what this node has.
+                let answer = (self.view, self.log.commit_idx, true);
+                self.answer(turn, from, message.round, answer);
+            }
             return;
         }
         if let Some(known) = self.skip_known(turn, &message) {
@@ -360,6 +365,9 @@ impl Raft {
             return;
         }
         peer.matched = answer.last_log_idx;
+        if self.config.window > 0 {
+            peer.sent = peer.sent.max(peer.matched);
+        }
         peer.round = peer.round.max(answer.round);
         turn.trace("RAFT-29", || format!("{from} has {}", answer.last_log_idx));
         if self.learners.contains(&from) && answer.last_log_idx >= self.log.commit_idx {

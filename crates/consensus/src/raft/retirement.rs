@@ -98,6 +98,13 @@ impl Raft {
                 self.retire_for_good(turn);
             } else if !mutated(Mutant::RaftPeersStay) {
                 turn.trace("RAFT-33", || format!("{node} is no longer sent to"));
+                let next = self.peers.get(&node).map(|peer| peer.sent + 1);
+                if let Some(next) = next.filter(|_| self.config.window > 0)
+                    && self.role == Some(Role::Leader)
+                {
+                    // The last thing it hears: that it may go.
+                    self.send_append_entries(turn, node, next);
+                }
                 self.peers.remove(&node);
                 self.learners.remove(&node);
             }

@@ -119,7 +119,12 @@ impl Chain {
     ///
     /// # Errors
     /// If it is no entry.
-    pub fn append(&mut self, bytes: &[u8], is_signature: bool, now: Time) -> Result<(), EntryError> {
+    pub fn append(
+        &mut self,
+        bytes: &[u8],
+        is_signature: bool,
+        now: Time,
+    ) -> Result<(), EntryError> {
         let head = Head::read(bytes)?;
         self.tree.append(leaf_of(bytes)?);
         self.before.push_back(self.chunk);

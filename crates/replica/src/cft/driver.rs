@@ -187,8 +187,7 @@ where
             Ok(recovered) => recovered,
             Err(reason) => return self.give_up(outputs, reason),
         };
-        let opened =
-            Member::resume(env, config, keys, secret, &recovered, &self.log, told);
+        let opened = Member::resume(env, config, keys, secret, &recovered, &self.log, told);
         match opened {
             Ok((member, step)) => {
                 self.stage = Stage::Running(Box::new(member));
@@ -236,6 +235,12 @@ where
             Stage::Joining(joining) => return self.query_joining(joining, query),
             Stage::Moving => return Err(not_admitted()),
         };
+        if let Some(reason) = member.stopped()
+            && !matches!(query, Query::Status | Query::State)
+        {
+            let message = format!("the node has stopped: {reason}");
+            return Err(Error::new(Code::NodeCannotHandleRequest, message));
+        }
         if let Some(kept) = &self.kept {
             return match query {
                 Query::Status => Ok(Answer::Status(Box::new(self.status()))),

@@ -113,9 +113,10 @@ pub fn execute(view: View<'_>, ops: &[Op]) -> Result<Outcome, Error> {
         let result = match op {
             Op::Get { map, key } => {
                 let value = current(view, &out.writes, map, key).cloned();
-                bytes = value.as_ref().map_or(Some(bytes), |v| bytes.checked_sub(v.len())).ok_or_else(
-                    || Error::new(Code::RequestBodyTooLarge, "the results are too large"),
-                )?;
+                bytes =
+                    value.as_ref().map_or(Some(bytes), |v| bytes.checked_sub(v.len())).ok_or_else(
+                        || Error::new(Code::RequestBodyTooLarge, "the results are too large"),
+                    )?;
                 OpResult::Value(value)
             }
             Op::Range { map, from, to, limit } => {
@@ -212,7 +213,8 @@ mod tests {
         let mut store = Store::default();
         let before = execute(View::Head(&store), &[put("a", "1"), put("c", "1")]).expect("fits");
         store.append(1, before.writes);
-        let ops = [put("b", "2"), cas("c", Some("1"), None), cas("b", Some("2"), Some("3")), all(9)];
+        let ops =
+            [put("b", "2"), cas("c", Some("1"), None), cas("b", Some("2"), Some("3")), all(9)];
         let done = execute(View::Head(&store), &ops).expect("compares");
         let value = |text: &str| Value::from(text.as_bytes());
         let rows = vec![(b"a".to_vec(), value("1")), (b"b".to_vec(), value("3"))];

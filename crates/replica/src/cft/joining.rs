@@ -184,7 +184,13 @@ impl<K: Keys> Joining<K> {
                 outputs.push(Output::Notice(Notice::Inconsistent(error.to_string())));
                 Ok(Progress::Waits)
             }
-            JoinAnswer::Admitted { node_certificate, service_certificate, sealed, nodes, snapshot } => {
+            JoinAnswer::Admitted {
+                node_certificate,
+                service_certificate,
+                sealed,
+                nodes,
+                snapshot,
+            } => {
                 if self.admitted.is_none() {
                     let service = self.enter(node_certificate, service_certificate, &sealed)?;
                     let (service, secret) = service;
@@ -192,7 +198,10 @@ impl<K: Keys> Joining<K> {
                     let admission = Box::new(Admission { service, secret });
                     outputs.push(Output::Notice(Notice::Admitted(admission)));
                 }
-                if self.from_snapshot && self.last_idx == 0 && snapshot > 0 && self.download.is_none()
+                if self.from_snapshot
+                    && self.last_idx == 0
+                    && snapshot > 0
+                    && self.download.is_none()
                 {
                     self.wanted = Some(snapshot);
                     self.ask(outputs);

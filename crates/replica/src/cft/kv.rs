@@ -24,7 +24,12 @@ pub struct Store {
 impl Store {
     /// A store whose committed state is that of a snapshot at `seqno`.
     pub const fn from_snapshot(state: State, seqno: Seqno) -> Self {
-        Self { committed: state, commit_idx: seqno, pending: VecDeque::new(), over: BTreeMap::new() }
+        Self {
+            committed: state,
+            commit_idx: seqno,
+            pending: VecDeque::new(),
+            over: BTreeMap::new(),
+        }
     }
 
     /// What is committed.

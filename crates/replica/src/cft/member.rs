@@ -26,13 +26,13 @@ use quorate_ledger::ccf::signature::{Identities, Signature, is_signature};
 use quorate_ledger::ccf::{Transaction, TxId};
 use quorate_ledger::state::{Value, WriteSet};
 
-pub(in crate::cft) use self::joiners::SEAL_CONTEXT;
 use self::commands::PendingRead;
+pub(in crate::cft) use self::joiners::SEAL_CONTEXT;
 use self::open::SERVICE_ENDORSEMENTS;
 use self::snapshots::Snapshots;
 use super::api::{
-    Address, Code, Config, Error, Input, Notice, Output, PeerRef, Reply, ServiceStatus,
-    Ticket, TxStatus,
+    Address, Code, Config, Error, Input, Notice, Output, PeerRef, Reply, ServiceStatus, Ticket,
+    TxStatus,
 };
 use super::chain::Chain;
 use super::forward::Forwards;
@@ -190,7 +190,10 @@ impl<K: Keys> Member<K> {
         }
         let signing = self.chain.unsigned_since().filter(|_| self.leads());
         let signing = signing.map(|at| at.after(self.config.signature_delay_ms));
-        [self.raft_wake, signing, self.waits.wake(), self.forwards.wake()].into_iter().flatten().min()
+        [self.raft_wake, signing, self.waits.wake(), self.forwards.wake()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// One event of the protocol, and what follows from it.
@@ -285,7 +288,8 @@ impl<K: Keys> Member<K> {
     fn check_entry(&mut self, entry: &Entry) -> Result<WriteSet, String> {
         let say = |what: String| format!("entry {}: {what}", entry.seqno);
         let secret = self.chain.secret();
-        let transaction = Transaction::decode(&entry.bytes, secret).map_err(|e| say(e.to_string()))?;
+        let transaction =
+            Transaction::decode(&entry.bytes, secret).map_err(|e| say(e.to_string()))?;
         let id = TxId::new(entry.view, entry.seqno);
         if transaction.id != id || entry.seqno != self.chain.last_idx() + 1 {
             return Err(say(format!("it is {}, not {id}", transaction.id)));
@@ -294,7 +298,8 @@ impl<K: Keys> Member<K> {
             return Err(say("its commit evidence is made with another ledger secret".to_owned()));
         }
         let signs = is_signature(&transaction.writes);
-        let kind = self.nodes.kind_of(&transaction.writes, signs).map_err(|e| say(e.to_string()))?;
+        let kind =
+            self.nodes.kind_of(&transaction.writes, signs).map_err(|e| say(e.to_string()))?;
         if kind != entry.kind {
             return Err(say(format!("it is {kind:?}, not {:?}", entry.kind)));
         }
@@ -456,7 +461,7 @@ impl<K: Keys> Member<K> {
                 }
             }
             Packet::Forward(commands) => {
-                if !self.nodes.is_node(&peer) {
+                if !self.is_admitted(&peer) {
                     return;
                 }
                 for (id, command) in commands {
@@ -495,6 +500,12 @@ impl<K: Keys> Member<K> {
             Packet::FetchSnapshot { seqno, offset } => self.serve_snapshot(peer, seqno, offset),
             Packet::JoinAnswer(_) | Packet::SnapshotPart { .. } => {}
         }
+    }
+
+    /// Whether a node is there that the operator has admitted, now or once.
+    fn is_admitted(&self, peer: &PeerRef) -> bool {
+        let learners = self.committed_change().map(|change| change.learners()).unwrap_or_default();
+        self.nodes.is_admitted(peer, &learners)
     }
 
     /// Whether this node leads (and has not retired for good).
@@ -589,7 +600,11 @@ impl<K: Keys> Member<K> {
     pub fn footprint(&self, into: &mut Footprint) {
         into.add("cft_waiters", self.waits.len(), MAX_WAITERS);
         into.add("cft_forwards", self.forwards.len(), MAX_FORWARDS);
-        into.add("cft_reads", self.reads.len() + self.early_reads.len(), MAX_READS + MAX_RAFT_READS);
+        into.add(
+            "cft_reads",
+            self.reads.len() + self.early_reads.len(),
+            MAX_READS + MAX_RAFT_READS,
+        );
         into.add("cft_recent_entries", self.recent.entries.len(), RECENT_ENTRIES);
         into.add("cft_recent_bytes", self.recent.bytes, RECENT_BYTES);
     }
@@ -618,8 +633,7 @@ impl<K: Keys> Member<K> {
         if let Some(id) = waiter.forward {
             self.forwards.decided(id);
         }
-        let (tx, is_final) =
-            (waiter.tx, matches!(status, TxStatus::Committed | TxStatus::Invalid));
+        let (tx, is_final) = (waiter.tx, matches!(status, TxStatus::Committed | TxStatus::Invalid));
         if let Origin::Remote(peer, id) = waiter.origin {
             match waiter.answer {
                 // If what it was compared with is lost, the node that forwarded it asks again.

@@ -10,7 +10,14 @@
 //! | [`wire`] | packets between nodes |
 //! | [`keys`] | what a member does with keys |
 //! | [`log`] | what a member needs of the log on its disk |
+//! | `kv`, `execute` | committed state and the writes over it; operations of a request |
+//! | `chain` | entries, Merkle tree, chunks, what is unsigned |
+//! | `nodes` | rows of nodes, and what they mean to the protocol |
+//! | `waits`, `forward` | callers that wait for a commit, or for the leader |
+//! | `joining` | a joiner before its admission |
+//! | [`member`] | the state machine of one turn |
 //! | [`driver`] | step, persist, release |
+//! | [`limits`] | every bound |
 pub mod api;
 mod chain;
 pub mod driver;

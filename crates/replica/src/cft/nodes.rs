@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use quorate_consensus::raft::{Kind, NodeId, Seqno};
 use quorate_crypto::hash::Digest;
-use quorate_ledger::ccf::maps::{NODES_INFO, NodeInfo, NodeStatus, RowError, nodes_written, read_row};
+use quorate_ledger::ccf::maps::{
+    NODES_INFO, NodeInfo, NodeStatus, RowError, nodes_written, read_row,
+};
 use quorate_ledger::ccf::maps::{SINGLE, node_of_key};
 use quorate_ledger::state::WriteSet;
 use serde::{Deserialize, Serialize};
@@ -80,6 +82,15 @@ impl Nodes {
     pub fn is_node(&self, peer: &PeerRef) -> bool {
         let text = peer_text(peer);
         self.head.values().any(|row| row.peer == text) || self.told.values().any(|p| p == peer)
+    }
+
+    /// Whether a node is there that is, was, or becomes a member.
+    pub fn is_admitted(&self, peer: &PeerRef, learners: &BTreeSet<NodeId>) -> bool {
+        let text = peer_text(peer);
+        let admitted = |node: &NodeId, row: &NodeInfo| {
+            row.status != NodeStatus::Pending || learners.contains(node)
+        };
+        self.head.iter().any(|(node, row)| row.peer == text && admitted(node, row))
     }
 
     /// What a transaction with these writes means to the protocol.

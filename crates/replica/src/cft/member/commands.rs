@@ -10,9 +10,7 @@ use quorate_ledger::state::WriteSet;
 use rand_core::Rng as _;
 
 use super::{KeyedRow, Member, refused};
-use crate::cft::api::{
-    Code, Command, Consistency, Error, Op, OpResult, Reply, TxStatus, Wait,
-};
+use crate::cft::api::{Code, Command, Consistency, Error, Op, OpResult, Reply, TxStatus, Wait};
 use crate::cft::execute::{View, check, execute};
 use crate::cft::keys::Keys;
 use crate::cft::limits::{
@@ -54,9 +52,7 @@ pub(super) fn command_weight(command: &Command) -> usize {
     let (Command::Write { ops, .. } | Command::Read { ops, .. }) = command else { return 64 };
     let op = |op: &Op| match op {
         Op::Get { map, key } | Op::Delete { map, key } => map.len() + key.len(),
-        Op::Range { map, from, to, .. } => {
-            map.len() + from.len() + to.as_ref().map_or(0, Vec::len)
-        }
+        Op::Range { map, from, to, .. } => map.len() + from.len() + to.as_ref().map_or(0, Vec::len),
         Op::Put { map, key, value } => map.len() + key.len() + value.len(),
         Op::CompareAndSet { map, key, expected, value } => {
             let values = [expected, value].into_iter().flatten().map(|value| value.len());
@@ -70,12 +66,10 @@ impl<K: Keys> Member<K> {
     pub(super) fn command(&mut self, env: &mut Env, origin: Origin, command: Command) {
         match command {
             Command::Write { .. } => self.write(env, origin, command),
-            Command::Read { ops, consistency, session } => {
-                match check(&ops, true, None) {
-                    Ok(()) => self.read(env, origin, ops, consistency, session),
-                    Err(error) => self.reply(&origin, Err(error)),
-                }
-            }
+            Command::Read { ops, consistency, session } => match check(&ops, true, None) {
+                Ok(()) => self.read(env, origin, ops, consistency, session),
+                Err(error) => self.reply(&origin, Err(error)),
+            },
             Command::Await { tx, timeout_ms } => {
                 let status = self.status(tx);
                 let deadline = env.now.after(timeout_ms.min(MAX_WAIT_MS));
@@ -249,14 +243,7 @@ impl<K: Keys> Member<K> {
         self.wait(origin, tx, status, deadline, answer);
     }
 
-    fn wait(
-        &mut self,
-        origin: Origin,
-        tx: TxId,
-        status: TxStatus,
-        deadline: Time,
-        answer: Answer,
-    ) {
+    fn wait(&mut self, origin: Origin, tx: TxId, status: TxStatus, deadline: Time, answer: Answer) {
         let waiter = Waiter { tx, origin, deadline, answer, forward: None };
         if matches!(status, TxStatus::Committed | TxStatus::Invalid) {
             return self.answer_waiter(waiter, status);
@@ -356,9 +343,7 @@ impl<K: Keys> Member<K> {
 
     pub(super) fn finish_read(&mut self, read: PendingRead) {
         let result = match read.then {
-            Then::Read { ops, session } => {
-                self.read_now(&ops, Consistency::Linearizable, session)
-            }
+            Then::Read { ops, session } => self.read_now(&ops, Consistency::Linearizable, session),
             Then::Answer(result) => result,
         };
         self.reply(&read.origin, result);
@@ -389,10 +374,7 @@ impl<K: Keys> Member<K> {
         }
         let Some(forward) = self.forwards.take(id) else { return };
         let origin = Origin::Local(forward.ticket);
-        let waits = matches!(
-            forward.command,
-            Command::Write { wait: Wait::Committed { .. }, .. }
-        );
+        let waits = matches!(forward.command, Command::Write { wait: Wait::Committed { .. }, .. });
         let (tx, results, repeated) = match result {
             Ok(Reply::Written { tx, status, results, repeated })
                 if waits && !matches!(status, TxStatus::Committed | TxStatus::Invalid) =>

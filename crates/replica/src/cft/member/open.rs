@@ -9,11 +9,11 @@ use quorate_consensus::raft::{
     Config as RaftConfig, Configuration, Entry, Event, Kept, Kind, NewEntry, NodeId, Raft, Seqno,
     Snapshot, View,
 };
+use quorate_crypto::hash::Digest;
 use quorate_ledger::ccf::maps::{
     self, ENDORSED_CERTIFICATES, GENESIS, NodeInfo, NodeStatus, SERVICE_INFO, SINGLE, ServiceInfo,
     ServiceStatus, read_row,
 };
-use quorate_crypto::hash::Digest;
 use quorate_ledger::ccf::{Head, LedgerSecret, TxId};
 use quorate_ledger::state::{WriteError, WriteSet};
 use rand_core::Rng as _;
@@ -319,11 +319,8 @@ impl<K: Keys> Member<K> {
     ) -> Result<WriteSet, WriteError> {
         let mut writes = WriteSet::new();
         for (node, row) in &self.nodes.head {
-            let gone = NodeInfo {
-                status: NodeStatus::Retired,
-                retired_committed: true,
-                ..row.clone()
-            };
+            let gone =
+                NodeInfo { status: NodeStatus::Retired, retired_committed: true, ..row.clone() };
             maps::put_node(&mut writes, &digest(node), &gone)?;
         }
         let before = self.store.head(SERVICE_INFO, &SINGLE);

@@ -7,7 +7,9 @@ use quorate_consensus::core::Env;
 use quorate_consensus::raft::{Event, NodeId, Phase};
 use quorate_crypto::hash::Digest;
 use quorate_ledger::ccf::TxId;
-use quorate_ledger::ccf::maps::{self, ENDORSED_CERTIFICATES, NODES_INFO, NodeInfo, NodeStatus, SINGLE};
+use quorate_ledger::ccf::maps::{
+    self, ENDORSED_CERTIFICATES, NODES_INFO, NodeInfo, NodeStatus, SINGLE,
+};
 use quorate_ledger::state::{WriteError, WriteSet};
 
 use super::open::base64_to;
@@ -194,7 +196,9 @@ impl<K: Keys> Member<K> {
 
     /// The same, with a claim.
     pub(super) fn internal_with(&mut self, env: &mut Env, writes: WriteSet, claims: Digest) {
-        if let Err(error) = self.append_claiming(env, writes, claims, false) {
+        if let Err(error) = self.append_claiming(env, writes, claims, false)
+            && self.leads()
+        {
             self.stop(format!("cannot append a transaction of the service: {error}"));
         }
     }
@@ -286,9 +290,10 @@ impl<K: Keys> Member<K> {
             warnings.push("the leader leaves: it hands over to another node".to_owned());
         }
         let refused = match change {
-            MemberChange::Abort => self.change().is_none().then(|| {
-                Error::new(Code::ResourceNotFound, "no member change is going on")
-            }),
+            MemberChange::Abort => self
+                .change()
+                .is_none()
+                .then(|| Error::new(Code::ResourceNotFound, "no member change is going on")),
             MemberChange::Forget(node) => (!self.is_removable(node)).then(|| {
                 Error::new(Code::NodeNotRetiredCommitted, "its retirement is not complete")
             }),

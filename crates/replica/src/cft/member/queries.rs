@@ -6,13 +6,13 @@ use quorate_ledger::ccf::maps::{NodeStatus, SERVICE_INFO, SINGLE, ServiceInfo, r
 
 use super::Member;
 use super::open::SERVICE_ENDORSEMENTS;
+use crate::cft::api::PeerRef;
 use crate::cft::api::{
-    Answer, Blocked, Code, ConfigurationInfo, Consistency, ConsensusInfo, Error, NetworkInfo,
+    Answer, Blocked, Code, ConfigurationInfo, ConsensusInfo, Consistency, Error, NetworkInfo,
     NodeInfo, Query, ServiceStatus, StateInfo, Status,
 };
 use crate::cft::keys::Keys;
 use crate::cft::nodes::peer_of;
-use crate::cft::api::PeerRef;
 
 impl<K: Keys> Member<K> {
     /// Answers a query. Receipts and entries are the driver's.

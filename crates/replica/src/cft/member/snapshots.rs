@@ -9,13 +9,13 @@ use std::sync::Arc;
 
 use quorate_consensus::core::Env;
 use quorate_consensus::raft::{Configuration, Seqno, Snapshot as RaftSnapshot};
-use quorate_ledger::ccf::maps::{SNAPSHOT_EVIDENCE, SINGLE, SnapshotEvidence, read_row};
+use quorate_crypto::hash::{Digest, sha256};
+use quorate_ledger::ccf::maps::{SINGLE, SNAPSHOT_EVIDENCE, SnapshotEvidence, read_row};
 use quorate_ledger::ccf::receipt::Covering;
 use quorate_ledger::ccf::signature::is_signature;
 use quorate_ledger::ccf::snapshot::{self, Snapshot};
 use quorate_ledger::ccf::{Head, Transaction, TxId};
 use quorate_ledger::state::WriteSet;
-use quorate_crypto::hash::{Digest, sha256};
 
 use super::Member;
 use super::open::raft_snapshot;
@@ -162,7 +162,7 @@ impl<K: Keys> Member<K> {
 
     /// A joiner fetches a part.
     pub(super) fn serve_snapshot(&mut self, peer: PeerRef, seqno: Seqno, offset: u64) {
-        if !self.nodes.is_node(&peer) {
+        if !self.is_admitted(&peer) {
             return;
         }
         let file = self.snapshots.latest.as_ref();

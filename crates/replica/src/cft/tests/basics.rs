@@ -260,21 +260,25 @@ fn receipts_are_made_from_the_log() {
 
 #[test]
 fn a_full_disk_stalls_and_nothing_leaves_before_it_has_room() {
-    let mut world = World::lone(11, quiet);
-    world.kill("a");
-    world.resume("a");
-    world.run(2_000);
-    let mut log = world.driver("a").log().clone();
-    log.full = true;
-    world.kill("a");
-    world.hosts.get_mut("a").expect("a host").log.full = true;
-    assert!(log.full);
-    let host = world.hosts.remove("a").expect("a host");
-    let secret = host.secret.expect("a service");
-    world.open("a", host.keys, host.log, crate::cft::api::Begin::Resume { secret });
-    let ticket = world.command("a", write(vec![put("k", "v")], Wait::Response));
-    world.run(3_000);
-    let refused = world.replies[&ticket].result.as_ref().expect_err("no room");
-    assert_eq!(refused.code, Code::InternalError);
-    assert!(world.driver("a").stats().failures > 0);
+    let mut world = World::three(11, quiet);
+    let leader = world.leader().expect("one leads");
+    let full = world.driver(&leader).log().full.clone();
+    full.set(true);
+    let kept = world.command(&leader, write(vec![put("k", "v")], Wait::Response));
+    world.run(1);
+    assert!(!world.replies.contains_key(&kept), "it is not durable");
+    let refused = world.command(&leader, write(vec![put("l", "v")], Wait::Response));
+    world.run(1);
+    let error = world.replies[&refused].result.as_ref().expect_err("no room");
+    assert_eq!(error.code, Code::InternalError);
+    assert!(world.driver(&leader).query(&Query::Nodes).is_err(), "its state is ahead of its disk");
+    assert!(world.driver(&leader).stats().failures > 0);
+    full.set(false);
+    world.run(600);
+    assert!(world.replies[&kept].result.is_ok());
+    world.put(&leader, "m", "v");
+    world.run(500);
+    assert_eq!(world.value("b", "k").as_deref(), Some("v"));
+    assert_eq!(world.value("b", "l"), None);
+    world.assert_alike(&[]);
 }

@@ -103,8 +103,7 @@ fn a_member_cannot_be_forgotten_nor_the_last_quorum_removed() {
     let dead = world.id(dead);
     assert!(code(&mut world, MemberChange::Remove(dead)).is_ok());
     world.run(500);
-    let Ok(Answer::Removable { nodes, .. }) = world.driver(&leader).query(&Query::Removable)
-    else {
+    let Ok(Answer::Removable { nodes, .. }) = world.driver(&leader).query(&Query::Removable) else {
         panic!("removable nodes");
     };
     assert_eq!(nodes.len(), 1);
@@ -201,7 +200,8 @@ fn a_planned_retirement_of_the_leader_fails_no_write() {
     let mut longest = 0;
     for n in 0..300 {
         let begin = world.env.now.0;
-        let ticket = world.command(&leader, write(vec![put(&n.to_string(), "v")], committed(5_000)));
+        let ticket =
+            world.command(&leader, write(vec![put(&n.to_string(), "v")], committed(5_000)));
         world.run_until(5_000, |world| world.replies.contains_key(&ticket));
         longest = longest.max(world.env.now.0 - begin);
         tickets.push(ticket);

@@ -82,8 +82,7 @@ fn an_isolated_leader_steps_down_and_answers_truthfully() {
 fn a_thousand_waiters_are_told_the_truth_when_the_leader_dies() {
     let mut world = World::three(62, quiet);
     let leader = world.leader().expect("one leads");
-    let followers: Vec<_> =
-        ["a", "b", "c"].into_iter().filter(|name| *name != leader).collect();
+    let followers: Vec<_> = ["a", "b", "c"].into_iter().filter(|name| *name != leader).collect();
     let mut tickets: BTreeMap<Ticket, String> = BTreeMap::new();
     for n in 0..1_000 {
         let name = followers[n % 2];

@@ -1,6 +1,8 @@
 //! A deterministic network of members, each with its log in memory.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use quorate_consensus::core::{Durable, Env, Time};
@@ -135,7 +137,7 @@ pub struct MemoryLog {
     pub commit_idx: Seqno,
     pub begins_with: Option<SnapshotFile>,
     pub snapshots: Vec<SnapshotFile>,
-    pub full: bool,
+    pub full: Rc<Cell<bool>>,
     pub syncs: u64,
 }
 
@@ -159,7 +161,7 @@ impl Durable<LogRecord> for MemoryLog {
     type Error = &'static str;
 
     fn append(&mut self, records: &[LogRecord]) -> Result<(), Self::Error> {
-        if self.full {
+        if self.full.get() {
             return Err("no space left");
         }
         self.syncs += 1;
@@ -311,7 +313,8 @@ impl World {
         let mut world = Self::new(seed);
         world.settings = settings;
         let keys = HashKeys::founder("a", b"service key");
-        let begin = Begin::Create { genesis: [(b"seed".to_vec(), vec![1])].into(), secret: secret() };
+        let begin =
+            Begin::Create { genesis: [(b"seed".to_vec(), vec![1])].into(), secret: secret() };
         world.open("a", keys, MemoryLog::default(), begin);
         world.run(20);
         world
@@ -378,7 +381,8 @@ impl World {
         self.replies[&ticket].result.as_ref().expect("it is added");
         for _ in 0..100 {
             self.run(100);
-            let configurations = self.member(name).map(|m| m.raft_state().configurations().to_vec());
+            let configurations =
+                self.member(name).map(|m| m.raft_state().configurations().to_vec());
             if configurations.is_some_and(|c| c.len() == 1 && c[0].nodes.contains(&node)) {
                 return;
             }

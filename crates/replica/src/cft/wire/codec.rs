@@ -510,9 +510,11 @@ pub(super) fn read_packet(reader: &mut Reader<'_>) -> Result<Packet, CodecError>
             to: read_node(reader)?,
             messages: reader.list("messages", MAX_PACKET_MESSAGES, RaftMessage::read)?,
         },
-        1 => Packet::Forward(reader.list("commands", MAX_FORWARDS, |reader| {
-            Ok((reader.u64()?, read_command(reader)?))
-        })?),
+        1 => {
+            Packet::Forward(reader.list("commands", MAX_FORWARDS, |reader| {
+                Ok((reader.u64()?, read_command(reader)?))
+            })?)
+        }
         2 => Packet::Forwarded(reader.list("answers", MAX_FORWARDS, read_forwarded)?),
         3 => Packet::Decided(reader.list("decisions", MAX_FORWARDS, |reader| {
             Ok((reader.u64()?, read_tx(reader)?, read_status(reader)?))
