@@ -125,6 +125,9 @@ pub struct Membership {
     /// The ledger secret.
     #[serde(with = "hexadecimal")]
     pub ledger_secret: Vec<u8>,
+    /// Whether the node's log ever had an entry: if so and it is gone, the node must not come back
+    /// as the same one.
+    pub began: bool,
 }
 
 /// Bytes as hexadecimal digits.

@@ -90,6 +90,7 @@ fn who_a_node_is_in_a_service_is_kept_until_it_is_forgotten() {
         service_certificate: "service".to_owned(),
         service_key: vec![9; 100],
         ledger_secret: vec![8; 32],
+        began: false,
     });
     keystore.set_service_keys(group(1), &keys).expect("kept");
     let again = Keystore::open(dir.path(), &password, CHEAP).expect("opened");

@@ -83,6 +83,8 @@ pub struct Host {
     pub live: Arc<ArcSwap<Live>>,
     pub network: Network,
     pub identity: Identity,
+    /// Whether the keystore knows that the log has an entry.
+    pub began: bool,
     /// Where the nodes last heard of are kept.
     pub known: PathBuf,
     pub answers: mpsc::UnboundedSender<Answers>,
@@ -165,6 +167,13 @@ impl Host {
         }
         self.wake = turn.wake;
         self.publish(turn.stalled);
+        if !self.began && !self.live.load().status.joining && self.live.load().status.last.seqno > 0
+        {
+            match self.identity.began() {
+                Ok(()) => self.began = true,
+                Err(error) => tracing::warn!(group = %self.group, %error, "the keystore fails"),
+            }
+        }
     }
 
     fn send(&self, to: &Address, packet: Arc<[u8]>) {

@@ -6,7 +6,7 @@ use quorate_ledger::ids::GroupId;
 use quorate_replica::cft::api::Admission;
 
 use super::keys::membership;
-use crate::keystore::{Keystore, KeystoreError, ServiceKeys};
+use crate::keystore::{Keystore, KeystoreError, Membership, ServiceKeys};
 
 /// A member's place in the keystore.
 pub struct Identity {
@@ -54,5 +54,19 @@ impl Identity {
         })?;
         keys.membership = Some(membership(admission.service, &admission.secret));
         self.write(&keys)
+    }
+
+    /// The log has an entry.
+    ///
+    /// # Errors
+    /// The keystore's.
+    pub fn began(&self) -> Result<(), KeystoreError> {
+        match self.read()? {
+            Some(ServiceKeys { node_key, membership: Some(kept) }) if !kept.began => {
+                let membership = Some(Membership { began: true, ..kept });
+                self.write(&ServiceKeys { node_key, membership })
+            }
+            _ => Ok(()),
+        }
     }
 }

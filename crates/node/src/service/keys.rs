@@ -91,6 +91,7 @@ pub fn membership(secrets: ServiceSecrets, secret: &LedgerSecret) -> Membership 
         service_certificate: secrets.service_certificate,
         service_key: secrets.service_key,
         ledger_secret: secret.key().as_bytes().to_vec(),
+        began: false,
     }
 }
 

@@ -5,7 +5,8 @@
 //! | no node key | | makes one; creates the service if this node made the group, else joins |
 //! | a node key | | as above, with this key |
 //! | what the service gave it | has something | resumes (or joins anew with another key, if so configured and other members hold the ledger) |
-//! | what the service gave it | is empty | creates the service again if that was not durable yet; else its log is lost, and with it how it voted: joins anew with another key |
+//! | what the service gave it | is empty, as it always was | as with a node key alone |
+//! | what the service gave it | is empty, but had something | its log is lost, and with it how it voted: joins anew with another key |
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -110,6 +111,14 @@ pub enum ServiceError {
         /// What is wrong.
         source: MemberError,
     },
+    /// A recovered service did not commit its first entries.
+    #[error("group {group}: the recovered service commits nothing {why}")]
+    Unfinished {
+        /// The group.
+        group: GroupId,
+        /// What the disk says.
+        why: String,
+    },
     /// No thread could be started.
     #[error("group {group}: no thread: {source}")]
     Thread {
@@ -188,6 +197,7 @@ pub fn start(opening: Opening) -> Result<Started, ServiceError> {
         live: Arc::clone(&live),
         network: opening.network,
         identity,
+        began: false,
         known: opening.dir.join(known::FILE),
         answers,
         figures: Figures::new(group),
@@ -256,7 +266,7 @@ fn begin(
         return Err(ServiceError::NoKey { group });
     }
     let mut kept = match kept {
-        Some(ServiceKeys { membership: Some(_), .. }) if found.is_new && !opening.create => {
+        Some(ServiceKeys { membership: Some(kept), .. }) if found.is_new && kept.began => {
             tracing::warn!(%group, "the log is lost: joins as a new node");
             None
         }
@@ -275,7 +285,8 @@ fn begin(
         Some(membership) if !found.is_new => {
             Begin::Resume { secret: node.enter(&membership).map_err(wrong)? }
         }
-        None if !opening.create => {
+        // A joiner that was admitted and died before its first entry is admitted again.
+        _ if !opening.create => {
             let encrypt = opening.keys.encrypt.clone();
             Begin::Join { encrypt, from_snapshot: true }
         }
