@@ -5,6 +5,7 @@
 //! | `architecture` | the dependency arrows of the design, and what the pure crates may not name |
 //! | `walkthrough` | the walk-through of seed 001, step by step, on real processes |
 //! | `durability` | `kill -9` of one and of all nodes under load: nothing acknowledged is lost |
+//! | `signed` | signed-Raft groups: leader killed, all nodes replaced under load, ledgers verified |
 //! | `bad_input` | what must be refused, and that refusing costs nothing |
 //! | `dev_run` | `quorate dev`, and that it leaves nothing behind |
 //! | `documents` | links and commands of the documents |

@@ -7,6 +7,7 @@ mod commands;
 mod dev_run;
 mod documents;
 mod durability;
+mod signed;
 mod walkthrough;
 
 /// A file that is no module would be compiled by nobody, and its tests would pass for ever.

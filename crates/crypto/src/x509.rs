@@ -235,6 +235,22 @@ pub fn issue_node(
     Certificate::from_der(made.der())
 }
 
+/// Issues a certificate for the key of an earlier identity of the service: what was issued by that
+/// one is then seen as issued by this one.
+///
+/// # Errors
+/// [`CertificateError::Time`].
+pub fn issue_endorsement(
+    service: &EcKey,
+    earlier: &EcPublic,
+    validity: Validity,
+) -> Result<Certificate, CertificateError> {
+    let issuer = Issuer::new(service_params(service.public(), validity)?, service);
+    let params = service_params(earlier, validity)?;
+    let made = params.signed_by(earlier, &issuer).expect("the parameters are complete");
+    Certificate::from_der(made.der())
+}
+
 fn is_dns_name(host: &str) -> bool {
     let label = |label: &str| {
         (1..=63).contains(&label.len())

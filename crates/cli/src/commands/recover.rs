@@ -2,8 +2,12 @@
 //! node that is not running.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use quorate_node::config::{NodeConfig, Overrides};
+use quorate_node::keystore::{Keystore, password_of};
 use quorate_node::node::lock;
+use quorate_node::service::{self, Recovered, Recovery};
 use serde_json::{Value, json};
 
 use super::member::confirm;
@@ -14,10 +18,12 @@ use crate::output::{Report, print_note};
 
 /// Where a node keeps its groups, each in a directory named by its id.
 const GROUPS: &str = "groups";
+/// File with the certificate of the recovered service, beside the ledger.
+const CERTIFICATE: &str = "service_cert.pem";
 /// By how much the view rises: nothing that an old leader may still send is of the new view.
 const VIEW_STEP: u64 = 2;
 
-/// Shows what a recovery would keep and drop.
+/// Shows what a recovery would keep and drop, and does it.
 ///
 /// # Errors
 /// If the ledger does not hold, or the node is running.
@@ -43,7 +49,56 @@ pub fn run(args: &RecoverArgs, format: Format) -> Result<Report> {
         print_note(&human);
         confirm("recover?", format)?;
     }
-    Err(CliError::failed("recovery from here is not built into this program yet").with(plan))
+    let recovered = recover(args, &group, dir.clone())?;
+    let after = read_ledger(&dir)?;
+    let certificate = dir.join(CERTIFICATE);
+    std::fs::write(&certificate, &recovered.service_certificate)
+        .map_err(|e| CliError::file("write", &certificate, &e))?;
+    let value = json!({
+        "plan": plan,
+        "node_id": recovered.node_id,
+        "committed": recovered.committed.to_string(),
+        "service_certificate": certificate,
+        "signatures": after.signatures,
+    });
+    let human = format!(
+        "recovered: everything up to {} is committed again, as node {}\n  certificate of the new service: \
+         {}\nstart the node with `quorate node run`; the others leave the group, clear it, and join by \
+         its seed; then `quorate member add`",
+        recovered.committed,
+        recovered.node_id,
+        certificate.display(),
+    );
+    Ok(Report::new(value, human))
+}
+
+/// Does it, with the node's own configuration and keystore.
+fn recover(args: &RecoverArgs, group: &str, dir: PathBuf) -> Result<Recovered> {
+    let overrides = Overrides {
+        data_dir: Some(args.data_dir.clone()),
+        keystore_password_file: args.password_file.clone(),
+        ..Overrides::default()
+    };
+    let config = NodeConfig::load(args.config.as_deref(), std::env::vars(), overrides)
+        .map_err(|e| CliError::usage(e.to_string()))?;
+    let password = password_of(&config).map_err(|e| CliError::usage(e.to_string()))?;
+    let keystore = Keystore::open(config.keystore_dir(), &password, None)
+        .map_err(|e| CliError::failed(e.to_string()))?;
+    let group = group
+        .parse()
+        .map_err(|_| CliError::usage(format!("the directory {group} has no group's id")))?;
+    let listen = config.api.listen.to_string();
+    let recovery = Recovery {
+        group,
+        dir,
+        keystore: Arc::new(keystore),
+        config: config.service,
+        rpc_address: config.api.public_url.unwrap_or(listen),
+    };
+    service::recover(recovery).map_err(|e| {
+        CliError::failed(e.to_string())
+            .hint("nothing is lost: keep a copy of the data directory and try again")
+    })
 }
 
 fn plan(group: &str, dir: &Path, ledger: &Ledger) -> Value {

@@ -4,7 +4,7 @@ use std::fmt;
 
 use quorate_crypto::cose::{self, RootClaims};
 use quorate_crypto::ec::{EcKey, EcPublic};
-use quorate_crypto::hash::Digest;
+use quorate_crypto::hash::{Digest, sha256};
 use quorate_crypto::x509::{self, Certificate, Validity};
 
 use super::maps::NodeId;
@@ -49,6 +49,20 @@ impl NodeNotary {
         let node = x509::issue_node(&service, key.public(), host, validity).map_err(identity)?;
         let service = Service { key: service, certificate, node_certificate: node.pem() };
         Ok(Self { key, service: Some(service) })
+    }
+
+    /// Links an earlier identity of the service, whose private key (PKCS #8) this is, to this one: the
+    /// earlier key's certificate by this one (PEM), and the earlier key's signature over SHA-256 of
+    /// this one's certificate. `[7.6]`
+    ///
+    /// # Errors
+    /// [`NotaryError`] if the key is none, or there is no service to link to.
+    pub fn link(&self, earlier: &[u8], at_ms: u64) -> Result<(String, Vec<u8>), NotaryError> {
+        let service = self.service.as_ref().ok_or_else(|| identity("there is no service yet"))?;
+        let earlier = EcKey::from_pkcs8(earlier).map_err(identity)?;
+        let endorsed = x509::issue_endorsement(&service.key, earlier.public(), validity(at_ms));
+        let handover = earlier.sign_digest(&sha256(service.certificate.as_bytes()));
+        Ok((endorsed.map_err(identity)?.pem(), handover))
     }
 
     /// The node's key, to be kept in the vault.

@@ -435,6 +435,14 @@ fn peer_ref(peer: PeerId) -> PeerRef {
     PeerRef(peer.to_bytes().into())
 }
 
+/// The network identity of a node with this key.
+///
+/// # Errors
+/// [`NetworkError::Setup`] if the key is none.
+pub fn peer_of(key: &MemberKey) -> Result<PeerId, NetworkError> {
+    Ok(keypair(key)?.public().to_peer_id())
+}
+
 /// The node's member key as its libp2p identity.
 fn keypair(key: &MemberKey) -> Result<libp2p::identity::Keypair, NetworkError> {
     let mut bytes = key.to_bytes();

@@ -16,7 +16,7 @@ use crate::keystore::Membership;
 #[error("{0}")]
 pub struct KeyError(String);
 
-fn wrong(what: impl std::fmt::Display) -> KeyError {
+pub(super) fn wrong(what: impl std::fmt::Display) -> KeyError {
     KeyError(what.to_string())
 }
 
@@ -65,6 +65,15 @@ impl NodeKeys {
         let secrets = notary.secrets().ok_or_else(|| wrong("the service has no secrets"))?;
         let secret = LedgerSecret::new(SymmetricKey::generate(&mut rand::rng()));
         Ok(membership(secrets, &secret))
+    }
+
+    /// Links an earlier identity of the service to the one that was entered: see
+    /// [`NodeNotary::link`].
+    ///
+    /// # Errors
+    /// If the earlier service key is none.
+    pub fn link(&self, earlier: &[u8], at_ms: u64) -> Result<(String, Vec<u8>), KeyError> {
+        self.0.link(earlier, at_ms).map_err(wrong)
     }
 
     /// Takes up what the service gave this node.

@@ -7,6 +7,7 @@
 //! | [`identity`] | its keys at rest |
 //! | [`keys`] | what the member does with them |
 //! | [`log`] | its log on the disk |
+//! | [`recover`] | a service brought back from one ledger |
 //! | [`known`] | the nodes last heard of |
 
 mod host;
@@ -15,6 +16,7 @@ mod keys;
 mod known;
 mod log;
 mod open;
+mod recover;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -36,6 +38,7 @@ use crate::host::{Busy, Limits, Port as Queues};
 use crate::keystore::GroupKeys;
 use crate::p2p::{Incoming, Network, Verdict};
 pub use open::{Opening, ServiceError};
+pub use recover::{Recovered, Recovery, recover};
 
 /// What may wait for the thread. One turn takes all commands that wait.
 const LIMITS: Limits = Limits {

@@ -118,7 +118,7 @@ pub async fn list(target: Target) -> Served {
         "nodes": shown,
         "quorum": trusted / 2 + 1,
         "tolerates": trusted.saturating_sub(1) / 2,
-        "change": current(service, &nodes, &info).await?.1,
+        "change": current(service).await?.1,
     })))
 }
 
@@ -181,11 +181,7 @@ fn shown(change: &Change, progress: Progress) -> Value {
 }
 
 /// The change under way, whoever asked for it; else the last one asked for on this node.
-async fn current(
-    service: &Service,
-    nodes: &[NodeInfo],
-    info: &ConsensusInfo,
-) -> Result<(Option<Progress>, Value), Refusal> {
+async fn current(service: &Service) -> Result<(Option<Progress>, Value), Refusal> {
     let last = service.change();
     let query = Query::Get {
         map: MEMBER_CHANGE.to_owned(),
@@ -214,10 +210,17 @@ async fn current(
         }
         return Ok((Some(Progress::CatchingUp), shown));
     }
-    Ok(last.map_or((None, Value::Null), |last| {
-        let progress = Progress::of(&last, nodes, info);
-        (Some(progress), shown(&last, progress))
-    }))
+    let Some(last) = last else { return Ok((None, Value::Null)) };
+    if service.live().status.last.seqno < last.tx.seqno {
+        // Asked for through this node, but its row is not here yet.
+        let progress = if last.add.is_empty() { Progress::Appended } else { Progress::CatchingUp };
+        return Ok((Some(progress), shown(&last, progress)));
+    }
+    // Looked at after the row: nodes as they were before it went would show neither a change under
+    // way nor its result, which is what an aborted one looks like.
+    let (nodes, info) = (nodes(service).await?, consensus(service).await?);
+    let progress = Progress::of(&last, &nodes, &info);
+    Ok((Some(progress), shown(&last, progress)))
 }
 
 /// The nodes that a request adds and removes.
@@ -293,20 +296,15 @@ pub async fn start(target: Target, request: Request) -> Served {
     Ok((StatusCode::ACCEPTED, body).into_response())
 }
 
-async fn progress(service: &Service) -> Result<(Option<Progress>, Value), Refusal> {
-    let (nodes, info) = (nodes(service).await?, consensus(service).await?);
-    current(service, &nodes, &info).await
-}
-
 /// `GET /node/members/change`
 pub async fn change(target: Target) -> Served {
-    let (_, change) = progress(&target.service).await?;
+    let (_, change) = current(&target.service).await?;
     Ok(to_json(&json!({ "change": change })))
 }
 
 /// `DELETE /node/members/change`
 pub async fn abort(target: Target) -> Served {
-    let (progress, mut change) = progress(&target.service).await?;
+    let (progress, mut change) = current(&target.service).await?;
     match progress {
         Some(Progress::CatchingUp) => {
             target.service.abort_change().await?;
