@@ -98,6 +98,9 @@ fn commands_of_the_readme_and_operations_are_commands() {
                 "seed",
                 "verify",
                 "bench",
+                "member",
+                "kv",
+                "tx",
             ];
             let count = if groups.contains(&first) { 2 } else { 1 };
             if words.len() < count {

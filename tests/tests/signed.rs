@@ -281,6 +281,10 @@ fn a_lost_quorum_is_recovered_from_one_directory() {
         node.ready().await.expect("it is ready");
         group.forget("p1");
         group.forget("p3");
+        // It is another node now, under its old name.
+        let id = recovered["node_id"].as_str().expect("an id");
+        assert_ne!(group.nodes[0].node_id, id);
+        id.clone_into(&mut group.nodes[0].node_id);
         group.trusted(1).await.expect("it is alone");
         group.leader().await.expect("it leads");
         has_all(&group, &done).await;

@@ -296,8 +296,8 @@ impl<V: Verifier> Validator<V> {
         {
             return Err(Wrong::Evidence);
         }
-        self.check_service(&transaction)?;
-        self.check_nodes(&transaction)?;
+        let recovered = self.check_service(&transaction)?;
+        self.check_nodes(&transaction, recovered)?;
         self.check_certificates(&transaction)?;
         self.check_claims(&transaction)?;
         let signature = self.check_signature(&transaction)?;
@@ -324,9 +324,10 @@ impl<V: Verifier> Validator<V> {
         Ok(())
     }
 
-    fn check_service(&mut self, transaction: &Transaction) -> Result<(), Wrong> {
+    /// Whether the service got a new identity, as it does when it is recovered.
+    fn check_service(&mut self, transaction: &Transaction) -> Result<bool, Wrong> {
         let row = match transaction.writes.get(SERVICE_INFO, &SINGLE) {
-            None => return Ok(()),
+            None => return Ok(false),
             Some(None) => return Err(Wrong::Change("the service is removed".to_owned())),
             Some(Some(row)) => row,
         };
@@ -342,11 +343,13 @@ impl<V: Verifier> Validator<V> {
                 return Err(Wrong::Change("the service certificate changes".to_owned()));
             }
         }
+        let recovered = self.service.as_ref().is_some_and(|now| now.cert != next.cert);
         self.service = Some(next);
-        Ok(())
+        Ok(recovered)
     }
 
-    fn check_nodes(&mut self, transaction: &Transaction) -> Result<(), Wrong> {
+    /// In a recovery the nodes of before are gone, whether they retired or not.
+    fn check_nodes(&mut self, transaction: &Transaction, recovered: bool) -> Result<(), Wrong> {
         for (node, row) in nodes_written(&transaction.writes)? {
             let now = self.nodes.get(&node).map(|known| &known.info);
             let change = |what: &str| Wrong::Change(format!("node {node} {what}"));
@@ -364,9 +367,8 @@ impl<V: Verifier> Validator<V> {
                 return Err(change("goes back in its status"));
             }
             let committed = now.is_some_and(|now| now.retired_committed);
-            if next.retired_committed && now.is_none_or(|now| now.status != NodeStatus::Retired)
-                || committed && !next.retired_committed
-            {
+            let retired = recovered || now.is_some_and(|now| now.status == NodeStatus::Retired);
+            if next.retired_committed && !retired || committed && !next.retired_committed {
                 return Err(change("has or had its retirement committed, but not retired"));
             }
             match self.nodes.get_mut(&node) {
