@@ -113,7 +113,8 @@
 //! * **RAFT-32** *Completed*: that signature is committed. The node still votes, acknowledges and
 //!   leads: others may need it to learn of the commit. \[C5, R17, #5919, #5973\]
 //! * **RAFT-33** The statement that a node's retirement is committed, when it is committed itself,
-//!   removes it from the peers of all others. \[4.10, R12\]
+//!   removes the node from the peers of all others. With a window, its leader tells it so first.
+//!   \[4.10, R12, ours\]
 //! * **RAFT-34** *RetiredCommitted*: the node named has gone for good; it never runs or leads again
 //!   but still answers. A leader hands over first (RAFT-35). \[4.10, R8, R18\]
 //! * **RAFT-35** The successor is the peer that has most, then the one in the latest configuration,

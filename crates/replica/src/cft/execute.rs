@@ -152,7 +152,6 @@ pub fn execute(view: View<'_>, ops: &[Op]) -> Result<Outcome, Error> {
     Ok(out)
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 fn too_large(error: quorate_ledger::state::WriteError) -> Error {
     Error::new(Code::RequestBodyTooLarge, error.to_string())
 }

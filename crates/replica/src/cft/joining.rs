@@ -47,6 +47,7 @@ pub(super) struct Joining<K> {
 }
 
 /// What has become of a joiner.
+#[expect(clippy::large_enum_variant, reason = "made once in the life of a node")]
 pub(super) enum Progress {
     /// It goes on asking.
     Waits,
@@ -228,6 +229,7 @@ impl<K: Keys> Joining<K> {
         Ok((service, LedgerSecret::new(secret)))
     }
 
+    #[expect(clippy::too_many_arguments, reason = "the fields of one packet")]
     fn part(
         &mut self,
         peer: PeerRef,

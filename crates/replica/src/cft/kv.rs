@@ -11,6 +11,9 @@ use quorate_ledger::state::{State, Value, WriteSet};
 
 type Row<'a> = (&'a [u8], &'a Value);
 
+/// The newest pending write of each key of a map, and its transaction.
+type Over = BTreeMap<Vec<u8>, (Seqno, Option<Value>)>;
+
 /// Committed state and the writes over it.
 #[derive(Debug, Default)]
 pub struct Store {
@@ -18,7 +21,7 @@ pub struct Store {
     commit_idx: Seqno,
     pending: VecDeque<(Seqno, WriteSet)>,
     /// The newest pending write of each key.
-    over: BTreeMap<String, BTreeMap<Vec<u8>, (Seqno, Option<Value>)>>,
+    over: BTreeMap<String, Over>,
 }
 
 impl Store {

@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use quorate_consensus::raft::{Kind, NodeId, Seqno};
 use quorate_crypto::hash::Digest;
+use quorate_ledger::ccf::maps::node_of_key;
 use quorate_ledger::ccf::maps::{
     NODES_INFO, NodeInfo, NodeStatus, RowError, nodes_written, read_row,
 };
-use quorate_ledger::ccf::maps::{SINGLE, node_of_key};
 use quorate_ledger::state::WriteSet;
 use serde::{Deserialize, Serialize};
 
@@ -205,9 +205,4 @@ impl Nodes {
 /// If the row is none.
 pub fn change_of(row: Option<&quorate_ledger::state::Value>) -> Result<Option<Change>, RowError> {
     row.map(|row| read_row(MEMBER_CHANGE, row)).transpose()
-}
-
-/// Whether a transaction touches the member change.
-pub fn touches_change(writes: &WriteSet) -> bool {
-    writes.get(MEMBER_CHANGE, &SINGLE).is_some()
 }

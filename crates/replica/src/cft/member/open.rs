@@ -128,6 +128,7 @@ impl<K: Keys> Member<K> {
     ///
     /// # Errors
     /// [`OpenError`] if the log contradicts itself.
+    #[expect(clippy::too_many_arguments, reason = "what a member is made of")]
     pub fn resume<L: Log>(
         env: &mut Env,
         config: Config,
@@ -353,7 +354,6 @@ fn raft_config(config: &Config, me: NodeId) -> RaftConfig {
     }
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 fn too_large(error: WriteError) -> OpenError {
     OpenError::Entry(0, error.to_string())
 }

@@ -155,7 +155,7 @@ fn a_retry_after_the_leader_died_is_not_done_twice() {
             world.run_until(1_000, |world| world.replies.contains_key(&ticket));
             match &world.replies[&ticket].result {
                 Ok(Reply::Written { tx, repeated, .. }) => {
-                    assert_eq!(found.get(&key).is_some(), *repeated, "key {key}");
+                    assert_eq!(found.contains_key(&key), *repeated, "key {key}");
                     assert!(found.get(&key).is_none_or(|before| before == tx), "key {key}");
                 }
                 other => panic!("{other:?}"),

@@ -246,14 +246,18 @@ pub struct Host {
 
 #[derive(Clone, Debug)]
 pub struct Done {
-    pub at: u64,
     pub result: Result<Reply, Error>,
 }
+
+/// From, to, packet.
+type Flight = (String, String, Arc<[u8]>);
+/// Name, last, committed, state, root, last entries.
+type Seen = (String, TxId, TxId, Digest, Digest, Vec<Arc<[u8]>>);
 
 pub struct World {
     pub env: Env,
     pub hosts: BTreeMap<String, Host>,
-    queue: BTreeMap<(u64, u64), (String, String, Arc<[u8]>)>,
+    queue: BTreeMap<(u64, u64), Flight>,
     next: u64,
     pub cut: BTreeSet<(String, String)>,
     /// Of a thousand packets.
@@ -533,7 +537,7 @@ impl World {
                 Output::Send { to, .. } => panic!("nobody is called {to:?}"),
                 Output::Reply(ticket, result) => {
                     self.note_final(&result);
-                    let done = Done { at: self.env.now.0, result };
+                    let done = Done { result };
                     assert!(self.replies.insert(ticket, done).is_none(), "answered twice");
                 }
                 Output::Notice(Notice::Admitted(admission)) => {
@@ -576,7 +580,7 @@ impl World {
 
     /// All members (but those named) have the same ledger, state and tree, and nothing is open.
     pub fn assert_alike(&self, except: &[&str]) {
-        let mut first: Option<(String, TxId, TxId, Digest, Digest, Vec<Arc<[u8]>>)> = None;
+        let mut first: Option<Seen> = None;
         for name in self.running() {
             if except.contains(&name.as_str()) {
                 continue;
