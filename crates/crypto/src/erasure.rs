@@ -8,9 +8,14 @@
 //! no text has (padding that is not zero, or longer than needed). It does not check that the pieces
 //! belong together: the receiver encodes again and compares Merkle roots.
 
+mod engine;
+
 use std::collections::BTreeMap;
 
-use reed_solomon_simd::{ReedSolomonDecoder, ReedSolomonEncoder};
+use reed_solomon_simd::ReedSolomonEncoder;
+use reed_solomon_simd::rate::{DefaultRate, Rate as _, RateDecoder as _};
+
+use self::engine::SmallCodes;
 
 /// Most shards a text can have.
 pub const MAX_SHARDS: usize = 256;
@@ -153,8 +158,9 @@ fn restore<S: AsRef<[u8]>>(
     }
     // The numbers were checked, so the library has no reason left to refuse.
     let refused = |_| ErasureError::NotCanonical;
+    let (parity, engine) = (total - data_shards, SmallCodes::new());
     let mut decoder =
-        ReedSolomonDecoder::new(data_shards, total - data_shards, length).map_err(refused)?;
+        DefaultRate::decoder(data_shards, parity, length, engine, None).map_err(refused)?;
     for (index, shard) in shards.range(..data_shards) {
         decoder.add_original_shard(*index, shard).map_err(refused)?;
     }

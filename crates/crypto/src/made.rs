@@ -45,6 +45,12 @@ pub fn remember() -> Memory {
     Memory(())
 }
 
+/// Whether this thread remembers.
+#[must_use]
+pub fn remembers() -> bool {
+    MADE.with_borrow(Option::is_some)
+}
+
 impl Drop for Memory {
     fn drop(&mut self) {
         MADE.set(None);

@@ -7,6 +7,8 @@
 //! prefix, with S in the lower half of the order: the other half would let anybody make a second
 //! valid signature, so it is refused.
 
+mod points;
+
 use std::fmt;
 use std::str::FromStr;
 
@@ -109,7 +111,7 @@ fn verify_with(key: &[u8; 33], digest: &Digest, signature: &[u8]) -> bool {
     if made::known(key, DOMAIN, digest, &signature[..64]) {
         return true;
     }
-    let Ok(point) = PublicKey::from_byte_array_compressed(*key) else { return false };
+    let Some(point) = points::find(key) else { return false };
     // libsecp256k1 refuses a high S by itself.
     Signature::from_compact(&signature[..64])
         .is_ok_and(|parsed| parsed.verify(message(digest), &point).is_ok())
@@ -150,8 +152,7 @@ impl MemberPublicKey {
     /// [`KeyError`] if the bytes are not 33, or no point of the curve.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, KeyError> {
         let bytes: [u8; 33] = bytes.try_into().map_err(|_| KeyError)?;
-        PublicKey::from_byte_array_compressed(bytes).map_err(|_| KeyError)?;
-        Ok(Self(bytes))
+        points::find(&bytes).map(|_| Self(bytes)).ok_or(KeyError)
     }
 
     /// The compressed point.
@@ -174,7 +175,7 @@ impl MemberPublicKey {
     }
 
     fn point(&self) -> PublicKey {
-        PublicKey::from_byte_array_compressed(self.0).expect("checked when the key was made")
+        points::find(&self.0).expect("checked when the key was made")
     }
 }
 

@@ -403,7 +403,8 @@ impl Host {
         }
         for output in turn.outputs {
             match output {
-                Output::Send { to, packet } => self.send(&to, packet),
+                // Signed here: bytes, and with them the signature, are made when they are asked for.
+                Output::Send { to, packet } => self.send(&to, Arc::clone(packet.bytes())),
                 Output::Reply(ticket, reply) => {
                     if let Some(answer) = self.waiting.remove(&ticket) {
                         let _ = answer.send(reply);

@@ -14,7 +14,7 @@ use quorate_ledger::proto;
 use quorate_ledger::receipt::Receipt;
 use quorate_ledger::view::{View, ViewChain};
 
-use crate::wire::Inbound;
+use crate::wire::{Inbound, Packet};
 
 /// Names a command so that its reply finds the caller.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -156,12 +156,12 @@ pub enum CommandError {
 /// What a replica gives the world, after its records are durable.
 #[derive(Debug)]
 pub enum Output {
-    /// Send bytes (made by [`crate::wire`]).
+    /// Send a packet (made by [`crate::wire`]).
     Send {
         /// To whom.
         to: Address,
-        /// The packet.
-        packet: Arc<[u8]>,
+        /// The packet; its bytes are signed when they are asked for.
+        packet: Packet,
     },
     /// Answer a command.
     Reply(Ticket, Result<Reply, CommandError>),

@@ -34,7 +34,7 @@ use crate::change::{Change, ChangeContext, ChangeOutput, ChangeStep};
 use crate::executor::{self, Ground};
 use crate::limits::{BUNDLE_BYTES, MAX_BUNDLE_TRXS, MAX_QUEUED_DECISIONS, RESEND_TRXS};
 use crate::pool::{Due, Pool};
-use crate::wire::{self, CheckedTrx, Inbound};
+use crate::wire::{self, CheckedTrx, Inbound, Packet};
 use producing::Producing;
 
 /// What a turn collects.
@@ -259,7 +259,7 @@ impl<C: Core> Replica<C> {
         }
     }
 
-    fn send(&self, to: Address, packet: Arc<[u8]>, out: &mut Out) {
+    fn send(&self, to: Address, packet: Packet, out: &mut Out) {
         out.output(Output::Send { to, packet });
     }
 
@@ -276,8 +276,7 @@ impl<C: Core> Replica<C>
 where
     <C::Generation as KeyGeneration>::Keys: Threshold,
 {
-    /// Takes all inputs as one turn. What the committee says is packed into one frame per member,
-    /// signed once each.
+    /// Takes all inputs as one turn. What the committee says is packed into one frame per member.
     pub fn turn<J: Journal<Error: Display>>(
         &mut self,
         env: &mut Env,

@@ -420,7 +420,7 @@ impl Net {
         node.trace.extend(turn.trace.into_iter().map(|t| format!("{}: {}", t.line, t.text)));
         for output in turn.outputs {
             match output {
-                Output::Send { to, packet } => self.route(from, &to, &packet),
+                Output::Send { to, packet } => self.route(from, &to, packet.bytes()),
                 Output::Reply(ticket, reply) => {
                     self.nodes[from].replies.insert(ticket, reply);
                 }

@@ -231,3 +231,23 @@ proptest! {
         let _ = MemberPublicKey::from_bytes(&signature[..33]);
     }
 }
+
+#[test]
+fn the_points_that_are_kept_have_a_limit_and_change_nothing() {
+    let mut rng = ChaCha20Rng::seed_from_u64(77);
+    let first = MemberKey::generate(&mut rng);
+    for _ in 0..2 * points::MOST {
+        let key = MemberKey::generate(&mut rng).public();
+        assert_eq!(MemberPublicKey::from_bytes(key.as_bytes()), Ok(key));
+        assert!(points::kept() <= points::MOST);
+    }
+    let digest = Digest([1; 32]);
+    let signature = first.sign(&digest);
+    assert!(first.public().verify(&digest, signature.as_ref()));
+    // No point, however often it is asked for.
+    let mut nothing = *first.public().as_bytes();
+    nothing[0] = 7;
+    for _ in 0..2 {
+        assert_eq!(MemberPublicKey::from_bytes(&nothing), Err(KeyError));
+    }
+}

@@ -39,7 +39,7 @@ use crate::limits::{
 };
 use crate::pool::Lot;
 use crate::proposal::Proposal;
-use crate::wire::{self, CommitteeFrame, CommitteeMessage, Status};
+use crate::wire::{self, CommitteeFrame, CommitteeMessage, Packet, Status};
 
 type Keys<C> = <<C as Core>::Generation as KeyGeneration>::Keys;
 
@@ -156,7 +156,7 @@ impl<C: Core> Replica<C> {
         earliest([producing.wake, proposal, status, handover])
     }
 
-    /// Packs what was said in this turn into one frame per member and signs each once.
+    /// Packs what was said in this turn into one frame per member, to be signed once each.
     pub(super) fn flush_frames(&mut self, out: &mut Out) {
         let group = self.group();
         let Some(producing) = &mut self.producing else { return };
@@ -164,19 +164,19 @@ impl<C: Core> Replica<C> {
         if frames.is_empty() {
             return;
         }
-        let pack = |to: Option<NodeIndex>| -> Vec<Arc<[u8]>> {
+        let pack = |to: Option<NodeIndex>| -> Vec<Packet> {
             let payloads = frames.iter().filter_map(|(target, payload)| match target {
                 Target::All => Some(payload),
                 Target::One(index) => (Some(*index) == to).then_some(payload),
             });
             let payloads: Vec<&(u8, Vec<u8>)> = payloads.collect();
-            let sign = |part: &[&(u8, Vec<u8>)]| {
+            let frame = |part: &[&(u8, Vec<u8>)]| {
                 let (view, me) = (producing.view.number, producing.me);
                 wire::encode_committee(&group, view, me, &producing.key, part)
             };
-            split(&payloads).into_iter().map(sign).collect()
+            split(&payloads).into_iter().map(frame).collect()
         };
-        let mut common: Option<Vec<Arc<[u8]>>> = None;
+        let mut common: Option<Vec<Packet>> = None;
         for index in producing.committee.members().filter(|index| *index != producing.me) {
             let apart = frames.iter().any(|(target, _)| *target == Target::One(index));
             let packets = if apart {

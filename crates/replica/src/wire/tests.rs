@@ -71,6 +71,10 @@ impl World {
     }
 
     fn frame(&self, sender: u16, payloads: &[(u8, Vec<u8>)]) -> Arc<[u8]> {
+        Arc::clone(self.draft(sender, payloads).bytes())
+    }
+
+    fn draft(&self, sender: u16, payloads: &[(u8, Vec<u8>)]) -> Packet {
         let payloads: Vec<_> = payloads.iter().collect();
         let key = &self.keys[usize::from(sender)].0;
         encode_committee(&self.group(), ViewNumber(5), NodeIndex(sender), key, &payloads)
@@ -110,6 +114,10 @@ fn status() -> Status {
 }
 
 fn samples(world: &World) -> Vec<Arc<[u8]>> {
+    drafts(world).iter().map(|packet| Arc::clone(packet.bytes())).collect()
+}
+
+fn drafts(world: &World) -> Vec<Packet> {
     let group = world.group();
     let payloads = [
         encode_payload(&CommitteeMessage::Core(Word(1))),
@@ -123,7 +131,7 @@ fn samples(world: &World) -> Vec<Arc<[u8]>> {
         &config(0),
     );
     vec![
-        world.frame(2, &payloads),
+        world.draft(2, &payloads),
         encode_member(&group, &member(1), &member(2).public(), &message),
         encode_trxs(&group, &[world.trx(1).encode_to_vec().into()]),
         encode_blocks(&group, &[(Arc::from([1, 2]), Arc::from([3]))]),
@@ -168,7 +176,7 @@ fn every_packet_comes_through_as_it_was_said() {
 #[test]
 fn other_networks_versions_groups_and_sizes_are_refused() {
     let world = world();
-    let good = encode_fetch_genesis(&world.group()).to_vec();
+    let good = encode_fetch_genesis(&world.group()).bytes().to_vec();
     let with = |place: usize, byte: u8| {
         let mut packet = good.clone();
         packet[place] = byte;
@@ -212,7 +220,9 @@ fn frames_are_by_their_sender_in_a_known_view() {
     let payload = encode_payload(&CommitteeMessage::Core(Word(1)));
     let group = world.group();
     let sign = |view, sender, key: &ViewKey| {
-        encode_committee(&group, ViewNumber(view), NodeIndex(sender), key, &[&payload])
+        let sender = NodeIndex(sender);
+        let packet = encode_committee(&group, ViewNumber(view), sender, key, &[&payload]);
+        Arc::clone(packet.bytes())
     };
     let key = &world.keys[1].0;
     assert!(world.check(&sign(5, 1, key)).is_ok());
@@ -273,7 +283,7 @@ fn frames_have_limits() {
     ));
     let trx: Arc<[u8]> = world.trx(1).encode_to_vec().into();
     let bundle = encode_trxs(&world.group(), &vec![trx; MAX_BUNDLE_TRXS + 1]);
-    assert!(matches!(world.check(&bundle), Err(PacketError::Malformed(_))));
+    assert!(matches!(world.check(bundle.bytes()), Err(PacketError::Malformed(_))));
 }
 
 #[test]
@@ -295,7 +305,9 @@ fn bad_trxs_of_a_bundle_are_dropped_and_counted() {
             Arc::from([1, 2, 3]),
         ],
     );
-    let Ok(Inbound::Trxs { trxs, refused }) = world.check(&bundle) else { panic!("no bundle") };
+    let Ok(Inbound::Trxs { trxs, refused }) = world.check(bundle.bytes()) else {
+        panic!("no bundle")
+    };
     assert_eq!((trxs.len(), refused), (1, 4));
 }
 
@@ -307,9 +319,9 @@ fn trxs_known_before_are_not_verified_again() {
     let bytes = unsigned.encode_to_vec();
     let digest = sha256(&bytes);
     let bundle = encode_trxs(&world.group(), &[bytes.into()]);
-    assert!(matches!(world.check(&bundle), Ok(Inbound::Trxs { refused: 1, .. })));
+    assert!(matches!(world.check(bundle.bytes()), Ok(Inbound::Trxs { refused: 1, .. })));
     world.context.known = Some(Arc::new(move |known| *known == digest));
-    assert!(matches!(world.check(&bundle), Ok(Inbound::Trxs { refused: 0, .. })));
+    assert!(matches!(world.check(bundle.bytes()), Ok(Inbound::Trxs { refused: 0, .. })));
 }
 
 #[test]
@@ -317,9 +329,54 @@ fn member_frames_are_signed() {
     let world = world();
     let message = ChangeMessage::Ask { request: Digest([1; 32]) };
     let packet = encode_member(&world.group(), &member(1), &member(2).public(), &message);
+    let packet = packet.bytes();
     for place in [22, 60, packet.len() - 70, packet.len() - 20] {
         let mut changed = packet.to_vec();
         changed[place] ^= 1;
         assert!(world.check(&changed).is_err(), "byte {place}");
+    }
+}
+
+/// What is let through or refused, as text.
+fn told(result: Result<Inbound<Word>, PacketError>) -> String {
+    format!("{result:?}")
+}
+
+#[test]
+fn to_hold_a_packet_is_worth_as_much_as_its_signature_and_no_more() {
+    let world = world();
+    let group = world.group();
+    let context = &world.context;
+    let payload = encode_payload(&CommitteeMessage::Core(Word(1)));
+    let mut packets = drafts(&world);
+    // In another member's name, of another view, by nobody, with too much in it, of another group.
+    for (view, sender) in [(5, 2), (6, 1), (5, 4)] {
+        let (view, sender) = (ViewNumber(view), NodeIndex(sender));
+        packets.push(encode_committee(&group, view, sender, &world.keys[1].0, &[&payload]));
+    }
+    packets.push(world.draft(1, &vec![(PAYLOAD_CORE, vec![1]); MAX_FRAME_PAYLOADS + 1]));
+    packets.push(world.draft(1, &[(PAYLOAD_CORE, vec![1; MAX_PACKET])]));
+    let elsewhere = GroupId(uuid::Builder::from_random_bytes([9; 16]).into_uuid());
+    let message = ChangeMessage::Ask { request: Digest([1; 32]) };
+    packets.push(encode_member(&elsewhere, &member(1), &member(2).public(), &message));
+    // The same bytes, with nobody who signs.
+    let bytes: Vec<Packet> = packets.iter().map(|p| Packet::from(Arc::clone(p.bytes()))).collect();
+    for packet in packets.iter().chain(&bytes) {
+        let held = told(verify_held(packet, context));
+        assert_eq!(held, told(verify(packet.bytes(), context)));
+        assert_eq!(packet.len(), packet.bytes().len());
+    }
+    let refused = packets.iter().filter(|p| verify_held::<Word>(p, context).is_err()).count();
+    assert_eq!(refused, 6);
+}
+
+#[test]
+fn bytes_that_were_altered_are_nobodys() {
+    let world = world();
+    for packet in drafts(&world).iter().take(2) {
+        let mut bytes = packet.bytes().to_vec();
+        let last = bytes.len() - 70;
+        bytes[last] ^= 1;
+        assert!(verify_held::<Word>(&Packet::from(bytes), &world.context).is_err());
     }
 }

@@ -1,15 +1,13 @@
 //! Votes for blocks that nobody decided: another hash to some, both to others, and votes for ids far
 //! ahead.
 
-use std::sync::Arc;
-
 use quorate_consensus::core::Message;
 use quorate_crypto::hash::Digest;
 use quorate_ledger::certificate::{BlockVote, VOTE_DOMAIN};
 use quorate_ledger::ids::BlockId;
 use quorate_replica::api::Address;
 use quorate_replica::limits::VOTE_WINDOW;
-use quorate_replica::wire::{self, CommitteeMessage, Inbound};
+use quorate_replica::wire::{self, CommitteeMessage, Inbound, Packet};
 use rand::{Rng, RngExt};
 use rand_chacha::ChaCha8Rng;
 
@@ -36,8 +34,8 @@ fn any_hash(rng: &mut ChaCha8Rng) -> Digest {
 pub(super) fn rewrite<M: Message>(
     from: &Vantage<'_>,
     rng: &mut ChaCha8Rng,
-    packet: &[u8],
-) -> Option<Vec<Arc<[u8]>>> {
+    packet: &Packet,
+) -> Option<Vec<Packet>> {
     let Inbound::Committee(frame) = from.purse.open::<M>(packet)? else { return None };
     let frame = frame.into_inner();
     let seat = from.purse.seats.iter().find(|seat| seat.view.number == frame.view)?;

@@ -1,11 +1,9 @@
 //! Sends again what it has heard and said: as it was, in other views and groups, in its own frames.
 
-use std::sync::Arc;
-
 use quorate_consensus::core::Message;
 use quorate_ledger::ids::GroupId;
 use quorate_replica::api::Address;
-use quorate_replica::wire::{self, CommitteeMessage, Inbound, MAGIC};
+use quorate_replica::wire::{self, CommitteeMessage, Inbound, MAGIC, Packet};
 use rand::{Rng, RngExt};
 use rand_chacha::ChaCha8Rng;
 
@@ -19,7 +17,7 @@ pub(super) fn scheme<M: Message>(from: &Vantage<'_>, rng: &mut ChaCha8Rng) -> Ve
     for _ in 0..AGAIN {
         let Some(packet) = from.memory.any(rng).cloned() else { break };
         let packets = match rng.random_range(0..4) {
-            0 => vec![in_group(&packet, elsewhere(from, rng))],
+            0 => vec![in_group(packet.bytes(), elsewhere(from, rng))],
             1 => in_own_frames::<M>(from, rng, &packet),
             _ => vec![packet],
         };
@@ -41,7 +39,7 @@ fn elsewhere(from: &Vantage<'_>, rng: &mut ChaCha8Rng) -> GroupId {
 }
 
 /// The same packet with another group's id in its header.
-fn in_group(packet: &[u8], group: GroupId) -> Arc<[u8]> {
+fn in_group(packet: &[u8], group: GroupId) -> Packet {
     let mut bytes = packet.to_vec();
     // Magic, version, kind.
     let start = MAGIC.len() + 2;
@@ -55,10 +53,10 @@ fn in_group(packet: &[u8], group: GroupId) -> Arc<[u8]> {
 fn in_own_frames<M: Message>(
     from: &Vantage<'_>,
     rng: &mut ChaCha8Rng,
-    packet: &Arc<[u8]>,
-) -> Vec<Arc<[u8]>> {
+    packet: &Packet,
+) -> Vec<Packet> {
     let Some(Inbound::Committee(frame)) = from.purse.open::<M>(packet) else {
-        return vec![Arc::clone(packet)];
+        return vec![packet.clone()];
     };
     let mut said = frame.into_inner().payloads;
     said.retain(|message| !matches!(message, CommitteeMessage::Status(_)) || rng.random_bool(0.5));

@@ -15,7 +15,7 @@ use quorate_ledger::trx::{self, TrxType};
 use quorate_replica::api::Address;
 use quorate_replica::change::ChangeMessage;
 use quorate_replica::limits::MAX_PACKET;
-use quorate_replica::wire::{self, CommitteeMessage, Status};
+use quorate_replica::wire::{self, CommitteeMessage, Packet, Status};
 use rand::{Rng, RngExt};
 use rand_chacha::ChaCha8Rng;
 
@@ -94,7 +94,7 @@ fn any_message(rng: &mut impl Rng, epoch: Epoch, proposer: NodeIndex) -> HoneyBa
 
 pub(super) fn scheme(from: &Vantage<'_>, rng: &mut ChaCha8Rng) -> Vec<Addressed> {
     let group = &from.purse.group;
-    let mut packets: Vec<Arc<[u8]>> = (0..QUESTIONS)
+    let mut packets: Vec<Packet> = (0..QUESTIONS)
         .map(|_| {
             let first = if rng.random_bool(0.8) { 1 } else { rng.next_u64() };
             wire::encode_fetch_blocks(group, BlockId(first), u32::MAX)
@@ -132,7 +132,7 @@ fn junk(rng: &mut ChaCha8Rng) -> Vec<(u8, Vec<u8>)> {
 }
 
 /// Trxs with a good signature and no meaning.
-fn junk_trxs(from: &Vantage<'_>, rng: &mut ChaCha8Rng) -> Arc<[u8]> {
+fn junk_trxs(from: &Vantage<'_>, rng: &mut ChaCha8Rng) -> Packet {
     let kinds = [TrxType::Post, TrxType::Announce, TrxType::User, TrxType::ChainConfig];
     let trxs: Vec<Arc<[u8]>> = (0..TRXS)
         .map(|_| {
@@ -150,7 +150,7 @@ fn junk_trxs(from: &Vantage<'_>, rng: &mut ChaCha8Rng) -> Arc<[u8]> {
 }
 
 /// Part of a change of the consensus that nobody asked for.
-fn change(from: &Vantage<'_>, rng: &mut ChaCha8Rng, seat: &Seat) -> Arc<[u8]> {
+fn change(from: &Vantage<'_>, rng: &mut ChaCha8Rng, seat: &Seat) -> Packet {
     let request = Digest(noise(rng, 32).try_into().expect("32 bytes"));
     let message = match rng.random_range(0..3) {
         0 => ChangeMessage::Ask { request },

@@ -11,7 +11,7 @@ use quorate_ledger::codec::Canonical as _;
 use quorate_ledger::group::GenesisDocuments;
 use quorate_ledger::ids::{BlockId, Epoch};
 use quorate_replica::api::{Address, GroupStatus};
-use quorate_replica::wire::{self, CertifiedBytes, CommitteeMessage, Inbound, Status};
+use quorate_replica::wire::{self, CertifiedBytes, CommitteeMessage, Inbound, Packet, Status};
 use rand::seq::SliceRandom;
 use rand::{Rng, RngExt};
 use rand_chacha::ChaCha8Rng;
@@ -24,8 +24,8 @@ use super::purse::{Purse, Seat};
 pub(super) fn rewrite<M: Message>(
     from: &Vantage<'_>,
     rng: &mut ChaCha8Rng,
-    packet: &[u8],
-) -> Option<Vec<Arc<[u8]>>> {
+    packet: &Packet,
+) -> Option<Vec<Packet>> {
     let group = &from.purse.group;
     match from.purse.open::<M>(packet)? {
         Inbound::Blocks(blocks) => {
@@ -98,7 +98,7 @@ fn any_digest(rng: &mut ChaCha8Rng) -> Digest {
     digest
 }
 
-fn false_head(from: &Vantage<'_>, rng: &mut ChaCha8Rng) -> Arc<[u8]> {
+fn false_head(from: &Vantage<'_>, rng: &mut ChaCha8Rng) -> Packet {
     let id = BlockId(somewhere(rng, from.status.head.0));
     let epoch = Epoch(somewhere(rng, from.status.epoch.0));
     wire::encode_head(&from.purse.group, id, &any_digest(rng), epoch)

@@ -11,7 +11,7 @@ use quorate_ledger::ids::{BlockId, Epoch, TrxId};
 use quorate_ledger::trx::{self, TrxType};
 use quorate_replica::api::Address;
 use quorate_replica::change::ChangeMessage;
-use quorate_replica::wire::{self, CommitteeMessage, Inbound, Status};
+use quorate_replica::wire::{self, CommitteeMessage, Inbound, Packet, Status};
 use rand::{Rng, RngExt};
 use rand_chacha::ChaCha8Rng;
 
@@ -64,7 +64,7 @@ fn lies<M: Message>(from: &Vantage<'_>, seat: &Seat, victim: NodeIndex) -> Vec<(
 }
 
 /// A member frame that names another key as its sender.
-fn another_members(from: &Vantage<'_>, rng: &mut ChaCha8Rng, seat: &Seat) -> Arc<[u8]> {
+fn another_members(from: &Vantage<'_>, rng: &mut ChaCha8Rng, seat: &Seat) -> Packet {
     let producers = &seat.view.producers;
     let mut any = || producers[rng.random_range(0..producers.len())].member;
     let (victim, to) = (any(), any());
@@ -73,7 +73,7 @@ fn another_members(from: &Vantage<'_>, rng: &mut ChaCha8Rng, seat: &Seat) -> Arc
     let own = wire::encode_member(&from.purse.group, &from.purse.member, &to, &message);
     // Magic, version, kind, group; then the sender's key.
     let start = wire::MAGIC.len() + 2 + 16;
-    let mut bytes = own.to_vec();
+    let mut bytes = own.bytes().to_vec();
     let mut writer = quorate_ledger::codec::Writer::new();
     quorate_ledger::codec::Canonical::write(&victim, &mut writer);
     let key = writer.finish();
@@ -82,7 +82,7 @@ fn another_members(from: &Vantage<'_>, rng: &mut ChaCha8Rng, seat: &Seat) -> Arc
 }
 
 /// A trx that names another sender than the one who signed it.
-fn another_senders_trx(from: &Vantage<'_>, rng: &mut ChaCha8Rng, seat: &Seat) -> Arc<[u8]> {
+fn another_senders_trx(from: &Vantage<'_>, rng: &mut ChaCha8Rng, seat: &Seat) -> Packet {
     let mut bytes = [0; 16];
     rng.fill_bytes(&mut bytes);
     let id = TrxId(uuid::Builder::from_random_bytes(bytes).into_uuid());

@@ -1,10 +1,9 @@
 //! What a traitor does with packets: those its replica sends, and those it makes on its own.
 
-use std::sync::Arc;
-
 use quorate_consensus::core::Message;
 use quorate_ledger::ids::GroupId;
 use quorate_replica::api::{Address, GroupStatus};
+use quorate_replica::wire::Packet;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
@@ -19,33 +18,33 @@ const MEMORY: usize = 64;
 const MEMORABLE: usize = 256 * 1024;
 
 /// A packet, and to whom it goes.
-pub type Addressed = (Address, Arc<[u8]>);
+pub type Addressed = (Address, Packet);
 
 /// Some of the packets that a traitor has heard and sent, old ones among them.
 #[derive(Clone, Default)]
-pub struct Memory(Vec<Arc<[u8]>>);
+pub struct Memory(Vec<Packet>);
 
 impl Memory {
     /// Remembers a packet, maybe in place of another one.
-    pub fn keep(&mut self, rng: &mut ChaCha8Rng, packet: &Arc<[u8]>) {
+    pub fn keep(&mut self, rng: &mut ChaCha8Rng, packet: &Packet) {
         if packet.len() > MEMORABLE {
             return;
         }
         if self.0.len() < MEMORY {
-            self.0.push(Arc::clone(packet));
+            self.0.push(packet.clone());
         } else if rng.random_bool(0.2) {
             let place = rng.random_range(0..MEMORY);
-            self.0[place] = Arc::clone(packet);
+            self.0[place] = packet.clone();
         }
     }
 
     /// One of them.
-    pub fn any(&self, rng: &mut ChaCha8Rng) -> Option<&Arc<[u8]>> {
+    pub fn any(&self, rng: &mut ChaCha8Rng) -> Option<&Packet> {
         (!self.0.is_empty()).then(|| &self.0[rng.random_range(0..self.0.len())])
     }
 
     /// All of them.
-    pub fn iter(&self) -> impl Iterator<Item = &Arc<[u8]>> {
+    pub fn iter(&self) -> impl Iterator<Item = &Packet> {
         self.0.iter()
     }
 }
@@ -70,8 +69,8 @@ pub fn rewrite<M: Message>(
     treason: Treason,
     from: &Vantage<'_>,
     rng: &mut ChaCha8Rng,
-    packet: &[u8],
-) -> Option<Vec<Arc<[u8]>>> {
+    packet: &Packet,
+) -> Option<Vec<Packet>> {
     match treason {
         Treason::FalseHistorian => history::rewrite::<M>(from, rng, packet),
         Treason::WrongBallots => ballots::rewrite::<M>(from, rng, packet),

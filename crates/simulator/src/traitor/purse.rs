@@ -10,7 +10,7 @@ use quorate_crypto::threshold::NodeIndex;
 use quorate_crypto::view::ViewKey;
 use quorate_ledger::ids::GroupId;
 use quorate_ledger::view::View;
-use quorate_replica::wire::{self, Inbound, VerifyContext};
+use quorate_replica::wire::{self, Inbound, Packet, VerifyContext};
 
 /// A view's seat: whose it is, and the key that signs for it.
 #[derive(Clone)]
@@ -65,14 +65,15 @@ impl Purse {
 
     /// What a packet says, if it is a good one of a view the traitor knows.
     #[must_use]
-    pub fn open<M: Message>(&self, packet: &[u8]) -> Option<Inbound<M>> {
+    pub fn open<M: Message>(&self, packet: &Packet) -> Option<Inbound<M>> {
         let views = self.seats.iter().map(|seat| Arc::clone(&seat.view)).collect();
-        wire::verify(packet, &VerifyContext { group: self.group, views, known: None }).ok()
+        let context = VerifyContext { group: self.group, views, known: None };
+        wire::verify_held(packet, &context).ok()
     }
 
     /// A frame of these payloads, said to be by `sender`, signed by the traitor.
     #[must_use]
-    pub fn frame(&self, seat: &Seat, sender: NodeIndex, payloads: &[(u8, Vec<u8>)]) -> Arc<[u8]> {
+    pub fn frame(&self, seat: &Seat, sender: NodeIndex, payloads: &[(u8, Vec<u8>)]) -> Packet {
         let payloads: Vec<&(u8, Vec<u8>)> = payloads.iter().collect();
         wire::encode_committee(&self.group, seat.view.number, sender, &seat.key, &payloads)
     }

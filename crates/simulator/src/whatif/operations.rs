@@ -152,7 +152,8 @@ fn signatures(costs: &mut Costs, clock: Clock<'_>) {
     costs.hash_kib = time(clock, || sha256(&text)) * 1024 / TEXT as u64;
     let empty = (0u8, Vec::new());
     let id = group.descriptor.id;
-    let sign = || wire::encode_committee(&id, ViewNumber(1), NodeIndex(0), key, &[&empty]);
+    let frame = || wire::encode_committee(&id, ViewNumber(1), NodeIndex(0), key, &[&empty]);
+    let sign = || Arc::clone(frame().bytes());
     costs.frame_sign = time(clock, sign);
     let frame = sign();
     let context = VerifyContext { group: id, views: vec![Arc::clone(&view)], known: None };
@@ -287,7 +288,7 @@ impl Solo {
     fn bundle(&self, trxs: &[Trx]) -> Arc<[u8]> {
         use prost::Message as _;
         let encoded: Vec<Arc<[u8]>> = trxs.iter().map(|trx| trx.encode_to_vec().into()).collect();
-        wire::encode_trxs(&self.context.group, &encoded)
+        Arc::clone(wire::encode_trxs(&self.context.group, &encoded).bytes())
     }
 }
 

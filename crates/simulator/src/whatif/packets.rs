@@ -2,7 +2,6 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::sync::Arc;
 
 use quorate_replica::api::{Address, Input};
 use quorate_replica::wire::{self, CommitteeMessage, Inbound, VerifyContext};
@@ -21,7 +20,7 @@ const STREAM_OVERHEAD: u64 = 40;
 /// A packet on its way to some receivers. It is checked once for all of them: the check is a pure
 /// function, and all know the same view.
 pub(super) struct Packet {
-    pub bytes: Arc<[u8]>,
+    pub content: wire::Packet,
     /// Gossiped, not on a stream.
     gossip: bool,
     checked: RefCell<Option<Checked>>,
@@ -37,7 +36,7 @@ struct Checked {
 
 impl Packet {
     fn on_the_wire(&self) -> u64 {
-        let bytes = self.bytes.len() as u64 + STREAM_OVERHEAD;
+        let bytes = self.content.len() as u64 + STREAM_OVERHEAD;
         bytes + bytes.div_ceil(SEGMENT) * SEGMENT_OVERHEAD
     }
 }
@@ -48,15 +47,15 @@ impl Engine {
         &mut self,
         from: usize,
         to: &Address,
-        bytes: Arc<[u8]>,
+        content: wire::Packet,
         sent: &mut Vec<Rc<Packet>>,
     ) {
         let gossip = *to == Address::Everybody;
-        let known = sent.iter().find(|packet| Arc::ptr_eq(&packet.bytes, &bytes));
+        let known = sent.iter().find(|packet| packet.content.is(&content));
         let packet = match known {
             Some(packet) => Rc::clone(packet),
             None => {
-                let packet = Rc::new(Packet { bytes, gossip, checked: RefCell::new(None) });
+                let packet = Rc::new(Packet { content, gossip, checked: RefCell::new(None) });
                 sent.push(Rc::clone(&packet));
                 packet
             }
@@ -97,7 +96,7 @@ impl Engine {
         } else {
             (costs.packet, costs.packet_kib)
         };
-        (each + Costs::bytes(kib, packet.bytes.len() as u64)) / 2
+        (each + Costs::bytes(kib, packet.content.len() as u64)) / 2
     }
 
     /// Puts a packet on the line. What one node sends another arrives in order.
@@ -126,9 +125,9 @@ impl Engine {
                 known: None,
             };
             // A refused one costs nothing; there are none in a network without traitors.
-            *checked = wire::verify(&packet.bytes, &context)
+            *checked = wire::verify_held(&packet.content, &context)
                 .ok()
-                .map(|inbound| self.priced(inbound, packet.bytes.len() as u64));
+                .map(|inbound| self.priced(inbound, packet.content.len() as u64));
         }
         checked.as_ref().map_or(0, |checked| checked.verify)
     }

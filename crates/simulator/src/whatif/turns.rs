@@ -1,9 +1,8 @@
 //! A turn of a group's thread, and what it costs.
 
-use std::collections::BTreeSet;
-
 use quorate_replica::api::{Address, Input, Output};
 use quorate_replica::driver::Turn;
+use quorate_replica::wire::Packet;
 
 use super::costs::Costs;
 use super::engine::Engine;
@@ -71,11 +70,12 @@ impl Engine {
                 _ => 0,
             };
         }
-        let mut frames = BTreeSet::new();
+        let mut frames: Vec<&Packet> = Vec::new();
         for output in &turn.outputs {
             if let Output::Send { to: Address::Member(_), packet } = output
-                && frames.insert(packet.as_ptr() as usize)
+                && !frames.iter().any(|frame| frame.is(packet))
             {
+                frames.push(packet);
                 cost += self.costs.frame_sign;
                 cost += Costs::bytes(self.costs.hash_kib, packet.len() as u64);
             }

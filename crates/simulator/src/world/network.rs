@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use quorate_replica::api::Address;
+use quorate_replica::wire;
 use rand::RngExt;
 
 use super::play::Play;
@@ -37,28 +38,34 @@ impl Line {
 
 /// A packet on its way to some receivers, with what has been found out about it.
 pub struct Packet<K> {
-    bytes: Arc<[u8]>,
+    content: wire::Packet,
     checked: RefCell<Option<K>>,
 }
 
 impl<K> Packet<K> {
-    pub(super) fn new(bytes: Arc<[u8]>) -> Rc<Self> {
-        Rc::new(Self { bytes, checked: RefCell::new(None) })
+    pub(super) fn new(content: impl Into<wire::Packet>) -> Rc<Self> {
+        Rc::new(Self { content: content.into(), checked: RefCell::new(None) })
     }
 
-    /// The packet of these very bytes among those that a turn has sent already, or a new one.
-    pub(super) fn among(sent: &mut Vec<Rc<Self>>, bytes: Arc<[u8]>) -> Rc<Self> {
-        if let Some(packet) = sent.iter().find(|packet| Arc::ptr_eq(&packet.bytes, &bytes)) {
+    /// This very packet among those that a turn has sent already, or a new one.
+    pub(super) fn among(sent: &mut Vec<Rc<Self>>, content: impl Into<wire::Packet>) -> Rc<Self> {
+        let content = content.into();
+        if let Some(packet) = sent.iter().find(|packet| packet.content.is(&content)) {
             return Rc::clone(packet);
         }
-        let packet = Self::new(bytes);
+        let packet = Self::new(content);
         sent.push(Rc::clone(&packet));
         packet
     }
 
-    /// Its bytes.
-    pub(super) const fn bytes(&self) -> &Arc<[u8]> {
-        &self.bytes
+    /// Its bytes, signed now if nobody has asked for them before.
+    pub(super) fn bytes(&self) -> &Arc<[u8]> {
+        self.content.bytes()
+    }
+
+    /// What it is a copy of.
+    pub(super) const fn content(&self) -> &wire::Packet {
+        &self.content
     }
 
     /// What has been found out about it.
@@ -68,9 +75,9 @@ impl<K> Packet<K> {
 
     /// A copy that is not byte for byte the same.
     fn altered(&self, alter: impl FnOnce(&mut [u8])) -> Rc<Self> {
-        let mut bytes = self.bytes.to_vec();
+        let mut bytes = self.bytes().to_vec();
         alter(&mut bytes);
-        Self::new(bytes.into())
+        Self::new(bytes)
     }
 }
 
@@ -130,7 +137,7 @@ impl<P: Play> World<P> {
             self.counts.add("wire_version");
         }
         if self.chance(self.plan.faults.corrupt) {
-            let at = self.rng.random_range(0..packet.bytes.len());
+            let at = self.rng.random_range(0..packet.content.len());
             let bit = self.rng.random_range(0..8u8);
             packet = packet.altered(|bytes| bytes[at] ^= 1 << bit);
             self.counts.add("corrupt");
@@ -164,7 +171,7 @@ impl<P: Play> World<P> {
             self.counts.add("reorder");
         }
         let line = &mut self.nodes[from].line;
-        let out = line.carry(packet.bytes.len(), self.now);
+        let out = line.carry(packet.content.len(), self.now);
         if out > self.now {
             self.counts.add("bandwidth");
         }

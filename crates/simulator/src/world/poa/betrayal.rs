@@ -133,7 +133,7 @@ where
     ) -> Vec<Rc<Packet<Checked<C::Message>>>> {
         self.overhear(from, packet);
         let changed = self.at_vantage(from, |treason, vantage, rng| {
-            packets::rewrite::<C::Message>(treason, vantage, rng, packet.bytes())
+            packets::rewrite::<C::Message>(treason, vantage, rng, packet.content())
         });
         match changed.flatten() {
             Some(packets) => packets.into_iter().map(Packet::new).collect(),
@@ -144,7 +144,7 @@ where
     /// A traitor remembers what it hears and says.
     pub(super) fn overhear(&mut self, place: Place, packet: &Packet<Checked<C::Message>>) {
         if let Some(Plot { rng, lots, .. }) = self.play.plots.get_mut(&place.node) {
-            lots[place.group].memory.keep(rng, packet.bytes());
+            lots[place.group].memory.keep(rng, packet.content());
         }
     }
 
