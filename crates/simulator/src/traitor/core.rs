@@ -51,7 +51,7 @@ where
                 step.redirect(|to, message| votes::double(n, env, to, message))
             }
             Some(Treason::Withholder) => {
-                step.redirect(|to, message| silence::withhold(n, env, to, &message))
+                step.redirect(|to, message| silence::withhold(n, me, env, to, &message))
             }
             Some(Treason::Flooder) => flood::pour(committee, self.core.epoch(), env, step),
             // They lie in packets, or are honest copies: see the table of the folder.

@@ -38,6 +38,11 @@ const TRXS: usize = 10;
 /// Length of a big payload in bytes.
 const BIG: usize = 256 * 1024;
 
+thread_local! {
+    /// It takes long to fill.
+    static TOO_LARGE: Packet = Packet::from(vec![0; MAX_PACKET + 1]);
+}
+
 /// Adds messages of epochs and rounds that are not in progress to what the core says.
 pub(super) fn pour(
     committee: Committee,
@@ -111,7 +116,7 @@ pub(super) fn scheme(from: &Vantage<'_>, rng: &mut ChaCha8Rng) -> Vec<Addressed>
         }
     }
     if rng.random_bool(0.01) {
-        packets.push(vec![0; MAX_PACKET + 1].into());
+        packets.push(TOO_LARGE.with(Packet::clone));
     }
     packets.into_iter().map(|packet| (Address::Everybody, packet)).collect()
 }

@@ -25,9 +25,10 @@ pub(super) fn scheme<M: Message>(from: &Vantage<'_>, rng: &mut ChaCha8Rng) -> Ve
     // A number that nobody has is tried, too.
     let victim = NodeIndex((seat.me.0 + rng.random_range(1..=n)) % (n + 1));
     let mut packets = vec![from.purse.frame(seat, victim, &heard::<M>(from, rng))];
-    packets.push(from.purse.frame(seat, victim, &lies::<M>(from, seat, victim)));
+    let lies = lies::<M>(from, seat, victim);
+    packets.push(from.purse.frame(seat, victim, &lies));
     // Another's vote in a frame of its own.
-    packets.push(from.purse.frame(seat, seat.me, &lies::<M>(from, seat, victim)));
+    packets.push(from.purse.frame(seat, seat.me, &lies));
     packets.push(another_members(from, rng, seat));
     packets.push(another_senders_trx(from, rng, seat));
     packets.into_iter().map(|packet| (Address::Everybody, packet)).collect()

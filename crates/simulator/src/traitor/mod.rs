@@ -2,7 +2,7 @@
 //!
 //! | module | story | where it acts |
 //! |---|---|---|
-//! | `silence` | says nothing, or says it to some | the core's step |
+//! | `silence` | says nothing, or says it to some, now and then to the same for good | the core's step |
 //! | `proposals` | shares out two proposals, or shards that are none | the core's step |
 //! | `votes` | votes both ways in binary agreement | the core's step |
 //! | `shares` | noise for threshold shares and joint signatures | the core's step |
@@ -58,7 +58,8 @@ pub enum Treason {
     Forger,
     /// Votes both ways in binary agreement and differently to different members.
     DoubleVoter,
-    /// Says each message to some and not to others.
+    /// Says each message to some and not to others; in every other epoch to the same ones, also
+    /// when it is asked again.
     Withholder,
     /// Answers those who catch up with false blocks, certificates and documents, and says false
     /// heads and statuses.
