@@ -253,6 +253,8 @@ pub struct Net {
     pub nodes: Vec<Node>,
     pub now: Time,
     wires: BTreeMap<(Time, u64), Wire>,
+    /// Whose packets are kept, and those that came: from whom, and what.
+    tap: Option<(usize, Vec<(usize, Arc<[u8]>)>)>,
     sequence: u64,
     tickets: u64,
     rng: ChaCha20Rng,
@@ -266,6 +268,7 @@ impl Net {
             nodes: Vec::new(),
             now: START,
             wires: BTreeMap::new(),
+            tap: None,
             sequence: 0,
             tickets: 0,
             rng: ChaCha20Rng::seed_from_u64(seed),
@@ -478,6 +481,9 @@ impl Net {
             (Some(at), wake) if wake.is_none_or(|(wake, _)| at <= wake) => {
                 let ((at, _), (from, to, packet)) = self.wires.pop_first().expect("seen");
                 self.now = self.now.max(at);
+                if let Some((_, kept)) = self.tap.as_mut().filter(|(of, _)| *of == to) {
+                    kept.push((from, Arc::clone(&packet)));
+                }
                 self.deliver(from, to, &packet);
             }
             (_, Some((at, index))) => {
@@ -513,6 +519,13 @@ impl Net {
         while self.now < end {
             self.step();
         }
+    }
+
+    /// The packets that come to a node in the next `ms`: from whom, and what.
+    pub fn overhear(&mut self, to: usize, ms: u64) -> Vec<(usize, Arc<[u8]>)> {
+        self.tap = Some((to, Vec::new()));
+        self.run_for(ms);
+        self.tap.take().expect("just set").1
     }
 
     /// Whether all running nodes have this trx on their ledger.

@@ -3,6 +3,7 @@
 //! ```text
 //! packet    = "QRM" version kind group(16) body
 //! committee = view(8) sender(2) payloads signature(64)     by the sender's view key
+//! status    = epoch(8) head(8) hash(32) fields(1) resend_from(8)? challenge(8)? answer(8)?
 //! member    = from(33) to(33) message signature(65)        by the sender's member key
 //! trxs      = list of trx                                  each signed by its sender
 //! blocks    = list of (block, certificate)                 certified
@@ -68,6 +69,11 @@ const PAYLOAD_CORE: u8 = 1;
 const PAYLOAD_VOTE: u8 = 2;
 const PAYLOAD_STATUS: u8 = 3;
 
+/// Which of a status's last fields are there, eight bytes each, in this order.
+const STATUS_RESEND: u8 = 1;
+const STATUS_CHALLENGE: u8 = 2;
+const STATUS_ANSWER: u8 = 4;
+
 /// Where a producer stands, said to the committee in a signed frame.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Status {
@@ -80,6 +86,11 @@ pub struct Status {
     pub hash: Digest,
     /// It restarted or lost messages: say again what was said in this epoch and later.
     pub resend_from: Option<Epoch>,
+    /// It forgot what it said (AMN-1): only an answer to this number, drawn anew each time it opens,
+    /// is from after that.
+    pub challenge: Option<u64>,
+    /// The challenge of the receiver that this answers.
+    pub answer: Option<u64>,
 }
 
 /// What producers of a view say to each other.
@@ -395,14 +406,19 @@ fn read_status(bytes: &[u8]) -> Result<Status, CodecError> {
         epoch: Epoch::read(&mut reader)?,
         head: BlockId::read(&mut reader)?,
         hash: Digest::read(&mut reader)?,
-        resend_from: match reader.u8()? {
-            0 => None,
-            1 => Some(Epoch::read(&mut reader)?),
-            _ => return Err(CodecError::Invalid("status")),
-        },
+        resend_from: None,
+        challenge: None,
+        answer: None,
     };
+    let fields = reader.u8()?;
+    if fields & !(STATUS_RESEND | STATUS_CHALLENGE | STATUS_ANSWER) != 0 {
+        return Err(CodecError::Invalid("status"));
+    }
+    let mut field = |bit| (fields & bit != 0).then(|| reader.u64()).transpose();
+    let resend_from = field(STATUS_RESEND)?.map(Epoch);
+    let (challenge, answer) = (field(STATUS_CHALLENGE)?, field(STATUS_ANSWER)?);
     reader.finish()?;
-    Ok(status)
+    Ok(Status { resend_from, challenge, answer, ..status })
 }
 
 fn write_status(status: &Status) -> Vec<u8> {
@@ -410,9 +426,15 @@ fn write_status(status: &Status) -> Vec<u8> {
     status.epoch.write(&mut writer);
     status.head.write(&mut writer);
     status.hash.write(&mut writer);
-    writer.u8(u8::from(status.resend_from.is_some()));
-    if let Some(epoch) = status.resend_from {
-        epoch.write(&mut writer);
+    let fields = [
+        (STATUS_RESEND, status.resend_from.map(|epoch| epoch.0)),
+        (STATUS_CHALLENGE, status.challenge),
+        (STATUS_ANSWER, status.answer),
+    ];
+    let present = fields.into_iter().filter_map(|(bit, value)| Some((bit, value?)));
+    writer.u8(present.clone().fold(0, |bits, (bit, _)| bits | bit));
+    for (_, value) in present {
+        writer.u64(value);
     }
     writer.finish()
 }

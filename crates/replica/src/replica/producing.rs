@@ -6,7 +6,7 @@
 //! | STA-1 | It says its status when it opens, and when nothing has come forward for an interval (at least a second), with growing pauses; each time it says its vote for an uncertified block again and asks for what it may have missed. |
 //! | STA-2 | A status that shows its sender behind is answered: a hint at the head, the own status, the vote, what the core said before; rarely enough not to be used as an amplifier. |
 //! | STA-3 | `f + 1` statuses with an epoch of at least X and a head not above the own mean that all epochs before X are over: one of them is a correct producer's (CUP-6). |
-//! | AMN-1 | A producer that forgot what it said stays silent until `n - f` others have said where they are, and then begins two epochs later. |
+//! | AMN-1 | A producer that forgot what it said stays silent until `n - f` others have said where they are, and then begins two epochs later. Its statuses carry a challenge, drawn when it opened, and only those that answer it count: they were said after it forgot. |
 //! | AMN-2 | Later than what at least two of them say: it may have voted in epoch e only if `n - f` proposed in the epoch before, `n - 2f` correct others among them (it is one of the `f` faulty itself), of whom the `n - f` who answered hold at least two. A single liar cannot hold it back for ever. |
 
 use std::collections::BTreeMap;
@@ -30,6 +30,7 @@ use quorate_ledger::codec::Writer;
 use quorate_ledger::ids::Epoch;
 use quorate_ledger::mutants::{Mutant, mutated};
 use quorate_ledger::view::View;
+use rand_core::Rng as _;
 
 use super::{EPOCH_NOTE, Out, Replica, earliest, nanoseconds};
 use crate::api::{Address, Notice, Output, PeerRef};
@@ -60,6 +61,13 @@ impl Memory {
     }
 }
 
+/// AMN-1: what a producer that forgot what it said asks, and has been told.
+struct Amnesia {
+    challenge: u64,
+    /// The epochs that others have answered with.
+    said: BTreeMap<NodeIndex, Epoch>,
+}
+
 /// What a member is while it is a producer of the view in force.
 pub(super) struct Producing<C: Core> {
     /// `None` while AMN-1 holds it back.
@@ -78,6 +86,7 @@ pub(super) struct Producing<C: Core> {
     /// Last status of each other member, in this view.
     statuses: BTreeMap<NodeIndex, Status>,
     answered: BTreeMap<NodeIndex, Time>,
+    amnesia: Option<Amnesia>,
     frames: Vec<(Target, (u8, Vec<u8>))>,
 }
 
@@ -96,6 +105,8 @@ impl<C: Core> Producing<C> {
         let members = self.committee.size();
         into.add("statuses", self.statuses.len(), members);
         into.add("answered_statuses", self.answered.len(), members);
+        let answers = self.amnesia.as_ref().map_or(0, |amnesia| amnesia.said.len());
+        into.add("answered_challenges", answers, members);
         // What was said in a turn leaves with it.
         into.add("payloads_unsent", self.frames.len(), 0);
         if let Some(core) = &self.core {
@@ -263,12 +274,17 @@ where
             status_pause: view.interval_ms.max(STATUS_MS),
             statuses: BTreeMap::new(),
             answered: BTreeMap::new(),
+            amnesia: None,
             frames: Vec::new(),
             view,
         };
         producing.progress(env.now);
-        self.producing = Some(producing);
         let held = memory.lost && committee.size() > 1;
+        if held {
+            let challenge = env.rng.next_u64();
+            producing.amnesia = Some(Amnesia { challenge, said: BTreeMap::new() });
+        }
+        self.producing = Some(producing);
         let decisions = if held { Vec::new() } else { self.start_core(env, memory, out) };
         self.broadcast_status(out);
         decisions
@@ -420,9 +436,14 @@ where
         status: Status,
         out: &mut Out,
     ) {
-        let own = self.own_status(None);
+        let own = Status { answer: status.challenge, ..self.own_status(None) };
         let Some(producing) = &mut self.producing else { return };
         producing.statuses.insert(sender, status.clone());
+        if let Some(amnesia) = &mut producing.amnesia
+            && status.answer == Some(amnesia.challenge)
+        {
+            amnesia.said.insert(sender, status.epoch);
+        }
         let answered = producing.answered.get(&sender);
         // An answer to the own status asks for nothing and must not use up its sender's turn.
         let asks = status.resend_from.is_some() || status.epoch < own.epoch;
@@ -455,13 +476,12 @@ where
         journal: &J,
         out: &mut Out,
     ) {
-        let Some(producing) = &self.producing else { return };
+        let Some(producing) = &mut self.producing else { return };
         let committee = producing.committee;
         let needed = committee.correct().min(committee.size() - 1);
-        if producing.core.is_some() || producing.statuses.len() < needed {
-            return;
-        }
-        let mut said: Vec<Epoch> = producing.statuses.values().map(|status| status.epoch).collect();
+        let enough = |amnesia: &mut Amnesia| amnesia.said.len() >= needed;
+        let Some(amnesia) = producing.amnesia.take_if(enough) else { return };
+        let mut said: Vec<Epoch> = amnesia.said.into_values().collect();
         said.sort_unstable();
         // AMN-2. With f = 0 nobody lies.
         let vouched = said.len().checked_sub(if committee.faulty() == 0 { 1 } else { 2 });
@@ -535,7 +555,15 @@ where
 
     fn own_status(&self, resend_from: Option<Epoch>) -> Status {
         let chain = self.chain.as_ref().expect("a producer has a chain");
-        Status { epoch: self.next_epoch, head: chain.head.id, hash: chain.head.hash, resend_from }
+        let amnesia = self.producing.as_ref().and_then(|p| p.amnesia.as_ref());
+        Status {
+            epoch: self.next_epoch,
+            head: chain.head.id,
+            hash: chain.head.hash,
+            resend_from,
+            challenge: amnesia.map(|amnesia| amnesia.challenge),
+            answer: None,
+        }
     }
 
     /// STA-1.

@@ -351,6 +351,30 @@ fn a_producer_with_amnesia_waits_before_it_speaks() {
 }
 
 #[test]
+fn what_was_said_before_the_loss_does_not_end_an_amnesia() {
+    let mut net = Net::with_committee(4, 4, 18);
+    // Its disk lost nothing yet, but whoever listens keeps what the others say of where they are.
+    net.kill(1);
+    net.run_for(30_000);
+    net.start(1);
+    let old = net.overhear(1, 20_000);
+    let posts = post_all(&mut net, 0, 0..2);
+    ordered(&mut net, &posts);
+    net.kill(1);
+    let mut recovered = net.nodes[1].journal.recover();
+    recovered.notes.retain(|(topic, ..)| *topic == Topic::Group);
+    recovered.amnesia = true;
+    net.try_start_with(1, recovered).expect("opens");
+    let before: std::collections::BTreeSet<usize> = old.iter().map(|(from, _)| *from).collect();
+    assert_eq!(before.len(), 3, "all others were heard before the loss");
+    for (from, packet) in &old {
+        net.deliver(*from, 1, packet);
+    }
+    assert!(net.nodes[1].driver().replica().core().is_none(), "still silent");
+    net.run_until("answers end it", |net| net.nodes[1].driver().replica().core().is_some());
+}
+
+#[test]
 fn an_unreadable_journal_delays_a_decision() {
     let mut net = Net::with_committee(4, 4, 16);
     let head = net.nodes[1].driver().status().head;

@@ -110,7 +110,14 @@ impl World {
 }
 
 fn status() -> Status {
-    Status { epoch: Epoch(7), head: BlockId(3), hash: Digest([3; 32]), resend_from: Some(Epoch(6)) }
+    Status {
+        epoch: Epoch(7),
+        head: BlockId(3),
+        hash: Digest([3; 32]),
+        resend_from: Some(Epoch(6)),
+        challenge: None,
+        answer: Some(9),
+    }
 }
 
 fn samples(world: &World) -> Vec<Arc<[u8]>> {
@@ -378,5 +385,23 @@ fn bytes_that_were_altered_are_nobodys() {
         let last = bytes.len() - 70;
         bytes[last] ^= 1;
         assert!(verify_held::<Word>(&Packet::from(bytes), &world.context).is_err());
+    }
+}
+
+#[test]
+fn a_status_has_the_fields_it_names() {
+    for bits in 0..8u64 {
+        let field = |bit| (bits & bit != 0).then_some(100 + bit);
+        let status = Status {
+            resend_from: field(1).map(Epoch),
+            challenge: field(2),
+            answer: field(4),
+            ..status()
+        };
+        let mut bytes = write_status(&status);
+        assert_eq!(bytes.len(), 49 + 8 * bits.count_ones() as usize);
+        assert_eq!(read_status(&bytes), Ok(status));
+        bytes[48] ^= 8;
+        assert!(read_status(&bytes).is_err(), "a field nobody knows");
     }
 }

@@ -124,7 +124,14 @@ pub(super) fn scheme(from: &Vantage<'_>, rng: &mut ChaCha8Rng) -> Vec<Addressed>
 /// Requests to say everything again, many in one frame.
 fn statuses(from: &Vantage<'_>) -> Vec<(u8, Vec<u8>)> {
     let (epoch, head, hash) = (from.status.epoch, from.status.head, from.status.head_hash);
-    let status = Status { epoch, head, hash, resend_from: Some(Epoch(0)) };
+    let status = Status {
+        resend_from: Some(Epoch(0)),
+        challenge: Some(head.0),
+        answer: None,
+        epoch,
+        head,
+        hash,
+    };
     // The ordering protocol's messages are none of its business here.
     let payload = wire::encode_payload(&CommitteeMessage::<
         quorate_consensus::honeybadger::HoneyBadgerMessage,

@@ -45,8 +45,8 @@ pub(super) fn rewrite<M: Message>(
                 return None;
             }
             let said = frame.payloads.into_iter().map(|message| match message {
-                CommitteeMessage::Status(_) => {
-                    CommitteeMessage::<M>::Status(false_status(from.status, rng))
+                CommitteeMessage::Status(real) => {
+                    CommitteeMessage::<M>::Status(false_status(from.status, real.answer, rng))
                 }
                 other => other,
             });
@@ -63,7 +63,7 @@ pub(super) fn scheme<M: Message>(from: &Vantage<'_>, rng: &mut ChaCha8Rng) -> Ve
     if let Some(seat) = from.purse.seat()
         && rng.random_bool(0.3)
     {
-        let status = CommitteeMessage::<M>::Status(false_status(from.status, rng));
+        let status = CommitteeMessage::<M>::Status(false_status(from.status, None, rng));
         let payload = wire::encode_payload(&status);
         sent.push((Address::Everybody, from.purse.frame(seat, seat.me, &[payload])));
     }
@@ -104,13 +104,16 @@ fn false_head(from: &Vantage<'_>, rng: &mut ChaCha8Rng) -> Packet {
     wire::encode_head(&from.purse.group, id, &any_digest(rng), epoch)
 }
 
-fn false_status(own: &GroupStatus, rng: &mut ChaCha8Rng) -> Status {
+/// `asked`: the challenge that the true one answers; without it the lie would not count.
+fn false_status(own: &GroupStatus, asked: Option<u64>, rng: &mut ChaCha8Rng) -> Status {
     let resend_from = Epoch(somewhere(rng, own.epoch.0));
     Status {
         epoch: Epoch(somewhere(rng, own.epoch.0)),
         head: BlockId(somewhere(rng, own.head.0)),
         hash: any_digest(rng),
         resend_from: rng.random_bool(0.5).then_some(resend_from),
+        challenge: None,
+        answer: asked,
     }
 }
 

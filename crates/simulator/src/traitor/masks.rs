@@ -57,6 +57,8 @@ fn lies<M: Message>(from: &Vantage<'_>, seat: &Seat, victim: NodeIndex) -> Vec<(
         head: BlockId(0),
         hash: Digest::default(),
         resend_from: None,
+        challenge: None,
+        answer: None,
     };
     vec![
         wire::encode_payload(&CommitteeMessage::<M>::Vote(Box::new(vote))),
