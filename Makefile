@@ -21,10 +21,10 @@ test: ## Every test, those with real processes included.
 	cargo build --locked --bin quorate
 	@if cargo nextest --version >/dev/null 2>&1; then \
 	    QUORATE_BIN=$(CURDIR)/target/debug/quorate cargo nextest run --locked --workspace; \
-	    cargo nextest run --locked -p quorate-simulator --features mutants --test mutants --test raft_mutants; \
+	    cargo nextest run --locked -p quorate-simulator --features mutants --test mutants; \
 	else \
 	    QUORATE_BIN=$(CURDIR)/target/debug/quorate cargo test --locked --workspace --lib --bins --tests; \
-	    cargo test --locked -p quorate-simulator --features mutants --test mutants --test raft_mutants; \
+	    cargo test --locked -p quorate-simulator --features mutants --test mutants; \
 	fi
 
 test-clients: $(CLIENTS) ## Third-party Python clients against a real node.

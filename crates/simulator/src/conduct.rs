@@ -122,8 +122,12 @@ impl Conduct {
             }
             _ => {}
         }
-        self.confirmed = self.confirmed.split_off(&(oldest, NodeIndex(0), 0));
-        self.terms = self.terms.split_off(&(oldest, NodeIndex(0)));
+        while self.confirmed.first_key_value().is_some_and(|((epoch, ..), _)| *epoch < oldest) {
+            self.confirmed.pop_first();
+        }
+        while self.terms.first_key_value().is_some_and(|((epoch, _), _)| *epoch < oldest) {
+            self.terms.pop_first();
+        }
     }
 
     /// The member says this to all in one step; `again`: it opens and repeats what it said before.

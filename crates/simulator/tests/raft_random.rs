@@ -1,9 +1,6 @@
 //! Random scenarios of signed Raft: the invariants after every command, and the same state as a
 //! second, plain account of the rules.
 
-mod raft_model;
-mod raft_play;
-
 use quorate_simulator::scenario::dump::dump;
 use quorate_simulator::scenario::random::Taste;
 

@@ -1,8 +1,5 @@
 //! Every known bug of protocols like signed Raft, made on purpose, is caught: by the scenario
 //! written for it, or, for what is not written in time, by random scenarios with restarts.
-#![cfg(feature = "mutants")]
-
-mod raft_play;
 
 use std::panic::catch_unwind;
 use std::path::Path;

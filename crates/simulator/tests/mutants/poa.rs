@@ -2,7 +2,6 @@
 //! harm, and the seed that catches it must hold without the bug.
 //!
 //! `cargo nextest run -p quorate-simulator --features mutants --test mutants --no-capture`
-#![cfg(feature = "mutants")]
 
 use std::time::Instant;
 
