@@ -36,17 +36,21 @@ fn main() -> ExitCode {
             continue;
         }
         let (mut counts, mut failures) = (Counts::default(), BTreeMap::new());
+        let mut virtual_ms = 0;
         for seed in first..first + seeds {
             let outcome = match knob {
                 "swarm" => run_seed(&options, seed),
                 knob => run_knob(&options, knob, seed),
             };
             counts.merge(&outcome.faults);
+            virtual_ms += outcome.virtual_ms;
             if let Some(violation) = outcome.violation {
                 failures.insert(seed, violation);
             }
         }
-        println!("{knob}: {} of {seeds} seeds failed; {:?}", failures.len(), counts.0);
+        let seconds = virtual_ms / 1_000;
+        print!("{knob}: {} of {seeds} seeds failed in {seconds} virtual s; ", failures.len());
+        println!("{:?}", counts.0);
         for (seed, violation) in &failures {
             println!("  seed {seed}: {} ({})", violation.property, violation.detail);
         }
