@@ -75,7 +75,8 @@ impl Packet {
     /// Whether two are one packet, not only alike.
     #[must_use]
     pub fn is(&self, other: &Self) -> bool {
-        let complete = matches!((&self.0.signer, &other.0.signer), (Signer::Nobody, Signer::Nobody));
+        let complete =
+            matches!((&self.0.signer, &other.0.signer), (Signer::Nobody, Signer::Nobody));
         Arc::ptr_eq(&self.0, &other.0) || complete && Arc::ptr_eq(&self.0.text, &other.0.text)
     }
 
