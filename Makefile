@@ -53,9 +53,11 @@ bench: ## The figures of docs/benchmarks.md.
 	./target/release/quorate bench load --seconds 60 --clients 2400 --write docs/benchmarks.md
 	./target/release/quorate bench kv --kill-leader --retire-leader --write docs/benchmarks.md
 
-sim-long: ## Ten thousand seeds of the simulator.
+sim-long: ## Ten thousand seeds of the simulator for each protocol.
 	.ci/setup build
 	cargo build --release --locked --bin quorate
 	./target/release/quorate sim --protocol poa --nodes 4 --faulty 1 --seeds 5000
 	./target/release/quorate sim --protocol poa --nodes 7 --faulty 2 --seeds 5000
+	./target/release/quorate sim --protocol cft --nodes 3 --seeds 5000
+	./target/release/quorate sim --protocol cft --nodes 5 --seeds 5000
 	cargo test --locked -p quorate-consensus -p quorate-replica --lib -- model::tests --ignored --nocapture

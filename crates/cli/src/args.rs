@@ -714,14 +714,14 @@ pub struct SimArgs {
     #[command(subcommand)]
     pub command: Option<SimCommand>,
     /// Protocol.
-    #[arg(long, default_value = "poa", value_parser = ["poa"])]
+    #[arg(long, default_value = "poa", value_parser = ["poa", "cft"])]
     pub protocol: String,
-    /// Producers.
-    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64))]
-    pub nodes: u16,
-    /// Producers that are traitors.
-    #[arg(long, default_value_t = 1)]
-    pub faulty: u16,
+    /// Members that order; 4 in poa, 3 in cft.
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub nodes: Option<u16>,
+    /// Members that are traitors; 1 in poa. There are none in cft.
+    #[arg(long)]
+    pub faulty: Option<u16>,
     /// How many seeds to run.
     #[arg(long, default_value_t = 100)]
     pub seeds: u64,

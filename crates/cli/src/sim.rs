@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use quorate_simulator::{Crypto, Options, faults};
+use quorate_simulator::{Crypto, Options, Protocol, faults};
 use serde_json::{Value, json};
 
 use crate::args::SimArgs;
@@ -17,16 +17,26 @@ const SHRINK_RUNS: usize = 300;
 /// # Errors
 /// If any property did not hold for any seed, with the whole report.
 pub fn run(args: &SimArgs) -> Result<Report> {
+    let protocol = Protocol::from_name(&args.protocol)
+        .ok_or_else(|| CliError::usage("there is no such protocol"))?;
+    let (nodes, faulty) = match protocol {
+        Protocol::Poa => (4, 1),
+        Protocol::Cft => (3, 0),
+    };
     let options = Options {
-        nodes: usize::from(args.nodes),
-        faulty: usize::from(args.faulty),
+        protocol,
+        nodes: args.nodes.unwrap_or(nodes).into(),
+        faulty: args.faulty.unwrap_or(faulty).into(),
         first: args.seed,
         seeds: args.seeds,
         crypto: if args.real { Crypto::Real } else { Crypto::Mixed },
         trace: args.trace,
     };
     if options.faulty > options.nodes {
-        return Err(CliError::usage("there cannot be more traitors than producers"));
+        return Err(CliError::usage("there cannot be more traitors than members"));
+    }
+    if protocol == Protocol::Cft && options.faulty > 0 {
+        return Err(CliError::usage("nobody lies in cft: --faulty must be 0"));
     }
     let bar = progress(args.seeds, "seeds");
     let started = Instant::now();
@@ -45,7 +55,7 @@ pub fn run(args: &SimArgs) -> Result<Report> {
         }
     }
     let human = format!(
-        "{rows}\n{} producers, {} traitors, {} seeds: {} failures\n{} blocks in {:.0} virtual \
+        "{rows}\n{} members, {} traitors, {} seeds: {} failures\n{} {} in {:.0} virtual \
          seconds, {:.1} real ones ({:.0}x)\nrecovery after the faults: p50 {} ms, p99 {} ms, at \
          most {} ms\ndigest {}",
         report.nodes,
@@ -53,6 +63,10 @@ pub fn run(args: &SimArgs) -> Result<Report> {
         report.seeds,
         report.failures.len(),
         report.decisions,
+        match protocol {
+            Protocol::Poa => "blocks",
+            Protocol::Cft => "transactions",
+        },
         report.virtual_seconds,
         report.real_seconds,
         report.virtual_seconds / report.real_seconds.max(1e-9),

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use quorate_simulator::faults::{Counts, Faults};
-use quorate_simulator::{Crypto, Options, run_knob, run_seed};
+use quorate_simulator::{Crypto, Options, Protocol, run_knob, run_seed};
 
 /// As in the program.
 #[global_allocator]
@@ -23,6 +23,7 @@ fn main() -> ExitCode {
     let (nodes, faulty, first, seeds) = (number(4), number(0), number(1), number(20));
     let chosen: Vec<String> = args.collect();
     let options = Options {
+        protocol: Protocol::Poa,
         nodes: nodes as usize,
         faulty: faulty as usize,
         first,

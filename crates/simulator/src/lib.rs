@@ -10,6 +10,7 @@
 //! | [`conduct`] | what a correct member may say |
 //! | [`keyed`] | threshold cryptography by keyed hashes, for speed |
 //! | [`shrink`] | makes a failing seed small |
+//! | [`signed`] | what must hold in a group of signed Raft |
 //! | [`store`] | the real store on the simulated disk |
 //! | [`whatif`] | how a committee would perform that nobody has set up |
 //! | [`scenario`] | scenarios of signed Raft: text, run step by step in memory |
@@ -22,6 +23,7 @@ pub mod keyed;
 pub mod properties;
 pub mod scenario;
 pub mod shrink;
+pub mod signed;
 pub mod store;
 pub mod traitor;
 pub mod whatif;
@@ -41,7 +43,7 @@ use crate::keyed::KeyedGeneration;
 use crate::properties::Violation;
 use crate::shrink::{Reduction, Shrunk};
 use crate::traitor::{Traitor, Treason};
-use crate::world::{Outcome, Plan, PoaWorld};
+use crate::world::{CftWorld, Outcome, Plan, PoaWorld};
 
 /// Every so many seeds one runs the real threshold cryptography, and checks every signature.
 pub const REAL_EVERY: u64 = 20;
@@ -56,12 +58,42 @@ pub enum Crypto {
     Real,
 }
 
+/// What is played.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Protocol {
+    /// HoneyBadgerBFT: some members may lie.
+    #[default]
+    Poa,
+    /// Signed Raft: members may crash and lose their disks.
+    Cft,
+}
+
+impl Protocol {
+    /// Its name, as `consensus_type` has it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Poa => "poa",
+            Self::Cft => "cft",
+        }
+    }
+
+    /// The protocol of a name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Poa, Self::Cft].into_iter().find(|protocol| protocol.name() == name)
+    }
+}
+
 /// What to simulate.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Producers.
+    /// The protocol.
+    pub protocol: Protocol,
+    /// Members that order.
     pub nodes: usize,
-    /// Traitors among them. More than a third minus one must make a property fail.
+    /// Traitors among them. More than a third minus one must make a property of `poa` fail; in
+    /// `cft` there are none.
     pub faulty: usize,
     /// First seed.
     pub first: u64,
@@ -99,7 +131,7 @@ pub struct Report {
     pub seeds: u64,
     /// Seeds that failed.
     pub failures: Vec<Failure>,
-    /// Blocks that became final.
+    /// What became final: blocks of `poa`, transactions of `cft`.
     pub decisions: u64,
     /// Virtual time in seconds.
     pub virtual_seconds: f64,
@@ -117,6 +149,43 @@ pub struct Report {
 /// The plan of a seed: everything about it follows from the seed and the options.
 #[must_use]
 pub fn plan(options: &Options, seed: u64) -> Plan {
+    match options.protocol {
+        Protocol::Poa => plan_poa(options, seed),
+        Protocol::Cft => plan_cft(options, seed),
+    }
+}
+
+fn plan_cft(options: &Options, seed: u64) -> Plan {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 0x7261_6674);
+    // Nobody lies there, and neither do disks: what is written lands where it should.
+    let mut faults = Faults { misdirect: 0.0, rot: 0.0, ..Faults::swarm(&mut rng) };
+    if rng.random_bool(0.2) {
+        // Every loss of power may be the loss of the disk.
+        (faults.wipe, faults.bit_flip, faults.truncate) = (0.2, 0.3, 0.3);
+    }
+    let faulty_ms = rng.random_range(5_000..20_000);
+    let joiners = if rng.random_bool(0.5) { rng.random_range(1..4) } else { 0 };
+    Plan {
+        groups: 1,
+        producers: options.nodes,
+        users: 0,
+        joiners,
+        traitors: Vec::new(),
+        schedule: faults::schedule(&mut rng, &faults, options.nodes + joiners, faulty_ms),
+        faults,
+        faulty_ms,
+        heal_ms: 60_000,
+        posts: if rng.random_bool(0.3) {
+            rng.random_range(5..30)
+        } else {
+            rng.random_range(30..300)
+        },
+        interval_ms: 0,
+        trace: options.trace,
+    }
+}
+
+fn plan_poa(options: &Options, seed: u64) -> Plan {
     let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 0x706c_616e);
     let traitors = (0..options.faulty)
         .map(|_| Treason::ALL[rng.random_range(0..Treason::ALL.len())])
@@ -152,14 +221,19 @@ pub fn run_seed(options: &Options, seed: u64) -> Outcome {
 #[must_use]
 pub fn run_knob(options: &Options, knob: &str, seed: u64) -> Outcome {
     let usual = plan(options, seed);
-    let faults = Faults::alone(knob);
+    let faults = match (options.protocol, knob) {
+        (Protocol::Cft, "misdirect" | "rot") => Faults::none(),
+        _ => Faults::alone(knob),
+    };
     let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 0x6b6e_6f62);
     let schedule = faults::schedule(&mut rng, &faults, usual.nodes(), usual.faulty_ms);
     run_plan(options, seed, Plan { faults, schedule, ..usual })
 }
 
 fn run_plan(options: &Options, seed: u64, plan: Plan) -> Outcome {
-    if options.crypto == Crypto::Real || seed.is_multiple_of(REAL_EVERY) {
+    if options.protocol == Protocol::Cft {
+        guarded(|| CftWorld::new(seed, plan).run())
+    } else if options.crypto == Crypto::Real || seed.is_multiple_of(REAL_EVERY) {
         guarded(|| PoaWorld::<Traitor<BlsGeneration>>::new(seed, plan).run())
     } else {
         let _memory = made::remember();
@@ -188,8 +262,10 @@ pub fn guarded(run: impl FnOnce() -> Outcome) -> Outcome {
 fn replay(options: &Options, seed: u64) -> String {
     let real = if options.crypto == Crypto::Real { " --real" } else { "" };
     format!(
-        "quorate sim --protocol poa --nodes {} --faulty {} --seeds 1 --seed {seed}{real} --trace",
-        options.nodes, options.faulty
+        "quorate sim --protocol {} --nodes {} --faulty {} --seeds 1 --seed {seed}{real} --trace",
+        options.protocol.name(),
+        options.nodes,
+        options.faulty
     )
 }
 
@@ -223,7 +299,7 @@ pub fn run_reduced(
 ) -> Report {
     let mut counts = Counts::default();
     let mut report = Report {
-        protocol: "poa".into(),
+        protocol: options.protocol.name().into(),
         nodes: options.nodes,
         faulty: options.faulty,
         seeds: options.seeds,

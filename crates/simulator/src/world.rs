@@ -10,7 +10,9 @@
 //! | `fate` | how blows strike, and how everything heals |
 //! | `nodes` | machines: started, fed, cut off from power |
 //! | [`poa`] | HoneyBadgerBFT: producers, traitors, changes of the consensus |
+//! | [`cft`] | signed Raft: members that come and go, clients that ask again |
 
+pub mod cft;
 mod clockwork;
 mod fate;
 mod network;
@@ -35,6 +37,7 @@ use crate::disk::FaultyDisk;
 use crate::faults::{Blow, Counts, Faults, Outage};
 use crate::properties::Violation;
 use crate::traitor::Treason;
+pub use cft::CftWorld;
 use clockwork::Scheduled;
 use play::Play;
 pub use poa::PoaWorld;

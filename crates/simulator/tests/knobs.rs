@@ -1,10 +1,18 @@
 //! Each knob alone, at a high rate. What fails here is easier to read than a swarm.
 
 use quorate_simulator::faults::Faults;
-use quorate_simulator::{Crypto, Options, run_knob};
+use quorate_simulator::{Crypto, Options, Protocol, run_knob};
 
 fn alone(nodes: usize, faulty: usize, first: u64, seeds: u64) {
-    let options = Options { nodes, faulty, first, seeds, crypto: Crypto::Mixed, trace: false };
+    let options = Options {
+        protocol: Protocol::Poa,
+        nodes,
+        faulty,
+        first,
+        seeds,
+        crypto: Crypto::Mixed,
+        trace: false,
+    };
     for (knob, _) in Faults::KNOBS {
         for seed in first..first + seeds {
             let outcome = run_knob(&options, knob, seed);
@@ -31,8 +39,15 @@ fn four_producers_with_a_traitor() {
 /// Bugs that a knob alone showed, each with its seed.
 #[test]
 fn bugs_stay_away() {
-    let options =
-        Options { nodes: 4, faulty: 0, first: 1, seeds: 1, crypto: Crypto::Mixed, trace: false };
+    let options = Options {
+        protocol: Protocol::Poa,
+        nodes: 4,
+        faulty: 0,
+        first: 1,
+        seeds: 1,
+        crypto: Crypto::Mixed,
+        trace: false,
+    };
     let bugs = [
         // A producer whose ledger had lost its end decided the epoch it had noted on top of what was
         // left, and signed a second block of an id.

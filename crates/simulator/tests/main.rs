@@ -1,5 +1,6 @@
 //! The tests of whole networks, one program: each one would compile the world again.
 
+mod cft;
 mod knobs;
 mod raft_model;
 mod raft_play;

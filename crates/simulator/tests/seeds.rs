@@ -1,10 +1,18 @@
 //! The seeds of `make test`: whole networks under faults, at least 2,000 of them. One seed in
 //! twenty runs the real threshold cryptography.
 
-use quorate_simulator::{Crypto, Options, Report, run};
+use quorate_simulator::{Crypto, Options, Protocol, Report, run};
 
 fn options(nodes: usize, faulty: usize, first: u64, seeds: u64) -> Options {
-    Options { nodes, faulty, first, seeds, crypto: Crypto::Mixed, trace: false }
+    Options {
+        protocol: Protocol::Poa,
+        nodes,
+        faulty,
+        first,
+        seeds,
+        crypto: Crypto::Mixed,
+        trace: false,
+    }
 }
 
 fn hold(nodes: usize, faulty: usize, first: u64, seeds: u64) -> Report {

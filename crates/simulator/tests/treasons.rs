@@ -5,14 +5,22 @@ use quorate_simulator::faults::{self, Faults};
 use quorate_simulator::keyed::KeyedGeneration;
 use quorate_simulator::traitor::{Traitor, Treason};
 use quorate_simulator::world::{Outcome, PoaWorld};
-use quorate_simulator::{Crypto, Options, guarded, plan};
+use quorate_simulator::{Crypto, Options, Protocol, guarded, plan};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
 /// A seed with these traitors, under its own faults or under none.
 fn run(nodes: usize, traitors: &[Treason], seed: u64, quiet: bool) -> Outcome {
     let crypto = Crypto::Mixed;
-    let options = Options { nodes, faulty: 0, first: seed, seeds: 1, crypto, trace: false };
+    let options = Options {
+        protocol: Protocol::Poa,
+        nodes,
+        faulty: 0,
+        first: seed,
+        seeds: 1,
+        crypto,
+        trace: false,
+    };
     let mut plan = plan(&options, seed);
     plan.traitors = traitors.to_vec();
     if quiet {

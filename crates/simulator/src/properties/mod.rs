@@ -39,7 +39,7 @@ pub struct Property {
     pub checker: &'static str,
 }
 
-/// All properties.
+/// All properties but those of signed Raft alone, which are in [`crate::signed`].
 pub const PROPERTIES: &[Property] = &[
     Property {
         name: "agreement",
@@ -180,17 +180,22 @@ pub const PROPERTIES: &[Property] = &[
 ];
 
 impl Property {
+    /// All properties, those of signed Raft alone included.
+    pub fn all() -> impl Iterator<Item = &'static Self> + Clone {
+        PROPERTIES.iter().chain(crate::signed::PROPERTIES)
+    }
+
     /// The property of a name.
     #[must_use]
     pub fn named(name: &str) -> Option<&'static Self> {
-        PROPERTIES.iter().find(|property| property.name == name)
+        Self::all().find(|property| property.name == name)
     }
 }
 
 /// A property that did not hold.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Violation {
-    /// Its name, of [`PROPERTIES`].
+    /// Its name, of [`Property::all`].
     pub property: &'static str,
     /// What was seen.
     pub detail: String,
@@ -231,8 +236,8 @@ mod tests {
 
     #[test]
     fn every_property_has_its_own_name_and_says_all_about_itself() {
-        for (place, property) in PROPERTIES.iter().enumerate() {
-            let first = PROPERTIES.iter().position(|other| other.name == property.name);
+        for (place, property) in Property::all().enumerate() {
+            let first = Property::all().position(|other| other.name == property.name);
             assert_eq!(first, Some(place), "{} is there twice", property.name);
             for text in [property.source, property.text, property.checker] {
                 assert!(!text.is_empty(), "{} says too little", property.name);

@@ -137,16 +137,20 @@ impl<P: Play> World<P> {
             self.counts.add("wire_version");
         }
         if self.chance(self.plan.faults.corrupt) {
+            if P::LINKS_NOTICE {
+                self.counts.add("corrupt");
+                return;
+            }
             let at = self.rng.random_range(0..packet.content.len());
             let bit = self.rng.random_range(0..8u8);
             packet = packet.altered(|bytes| bytes[at] ^= 1 << bit);
             self.counts.add("corrupt");
         }
-        if self.chance(self.plan.faults.duplicate) {
+        if self.chance(self.plan.faults.duplicate) && P::repeats(&packet) {
             self.counts.add("duplicate");
             self.deliver(from, to, Rc::clone(&packet));
         }
-        if self.chance(self.plan.faults.replay) {
+        if self.chance(self.plan.faults.replay) && P::repeats(&packet) {
             self.counts.add("replay");
             let later = self.now + self.rng.random_range(1_000..10_000) * MS;
             self.at(later, Happening::Deliver { from, to, packet: Rc::clone(&packet) });

@@ -89,6 +89,7 @@ impl<P: Play> World<P> {
         }
         let (sync_us, life) = (machine.sync_us, machine.life);
         self.measure(place);
+        P::taken(self, place, &turn);
         if wrote && sync_us > 0 {
             let until = self.now + sync_us;
             self.seat_mut(place).busy_until = until;

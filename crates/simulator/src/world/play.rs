@@ -42,6 +42,14 @@ pub trait Play: Sized {
     /// What is known of a machine beside what every machine has.
     type Health: Default;
 
+    /// Whether links notice that a packet was altered: then it never arrives.
+    const LINKS_NOTICE: bool = false;
+
+    /// Whether a packet may come twice, or once more much later.
+    fn repeats(_: &Packet<Self::Checked>) -> bool {
+        true
+    }
+
     /// A wake-up asked for is due.
     fn wake() -> Self::Input;
     /// A peer is connected.
@@ -61,6 +69,8 @@ pub trait Play: Sized {
     fn open(world: &mut World<Self>, node: usize) -> Start<Self::Turn>;
     /// A member has been opened; nothing of its first turn has left.
     fn opened(world: &mut World<Self>, place: Place, first: &Self::Turn);
+    /// A member has taken a turn and its machine has survived it; nothing of it has left.
+    fn taken(_: &mut World<Self>, _place: Place, _turn: &Self::Turn) {}
     /// Sends what a turn released, and shows it to the checkers.
     fn dispatch(world: &mut World<Self>, place: Place, turn: Self::Turn);
     /// A packet is there.

@@ -10,7 +10,7 @@ use quorate_simulator::faults::{self, Faults};
 use quorate_simulator::keyed::KeyedGeneration;
 use quorate_simulator::traitor::{Traitor, Treason};
 use quorate_simulator::world::{Outcome, Plan, PoaWorld};
-use quorate_simulator::{Crypto, Options, guarded, plan};
+use quorate_simulator::{Crypto, Options, Protocol, guarded, plan};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
@@ -72,6 +72,7 @@ impl Hunt {
 
     fn plan(&self, seed: u64) -> Plan {
         let options = Options {
+            protocol: Protocol::Poa,
             nodes: self.nodes,
             faulty: 0,
             first: seed,

@@ -8,14 +8,21 @@ use super::*;
 use crate::keyed::KeyedGeneration;
 use crate::traitor::Traitor;
 use crate::world::Outcome;
-use crate::{Crypto, Options};
+use crate::{Crypto, Options, Protocol};
 
 type TestWorld = PoaWorld<Traitor<KeyedGeneration>>;
 
 /// A world that has run, with some blocks and two views in it.
 fn world() -> TestWorld {
-    let options =
-        Options { nodes: 4, faulty: 0, first: 3, seeds: 1, crypto: Crypto::Mixed, trace: false };
+    let options = Options {
+        protocol: Protocol::Poa,
+        nodes: 4,
+        faulty: 0,
+        first: 3,
+        seeds: 1,
+        crypto: Crypto::Mixed,
+        trace: false,
+    };
     let mut plan = crate::plan(&options, 3);
     plan.posts = 6;
     plan.schedule.clear();

@@ -1,0 +1,136 @@
+//! What a disk may suffer beyond the loss of unsynced writes. In a group that tolerates crashes a
+//! node whose disk is damaged is lost: it must notice, and come back as another node. It may happen
+//! to so many that the others can go on.
+//!
+//! | what happens | what must hold |
+//! |---|---|
+//! | everything is gone | the node is lost; a new one on a new machine asks to join |
+//! | a bit flips, a tail is lost, while the machine is down | the node refuses to start and is lost, or makes no difference |
+//!
+//! Two damages are not noticed: the last frame of the journal looks as if the power had gone while
+//! it was written, and what the last signature says is covered by none that follows. They count as
+//! noticed: the operator knows of the bad disk.
+
+use quorate_consensus::core::Env;
+use quorate_replica::cft::CftDriver;
+use quorate_replica::cft::api::NodeId;
+use quorate_storage::disk::Disk as _;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha20Rng;
+
+use super::{CftWorld, id_of, members};
+use crate::faults::Harm;
+use crate::signed::watched::Watched;
+use crate::world::{Happening, MS, Machine};
+
+impl CftWorld {
+    /// Whether the others can go on without this node, in every configuration that anybody has.
+    fn may_be_lost(&self, node: usize) -> bool {
+        let checker = &self.play.checker;
+        let id = checker.member(node).id;
+        let is_well = |member: &NodeId| {
+            let machine = checker.machine(member);
+            machine.is_some_and(|other| other != node && !self.nodes[other].health.gone)
+        };
+        let there = (0..self.nodes.len()).filter(|other| !self.nodes[*other].health.gone);
+        there.map(|other| checker.member(other)).all(|shadow| {
+            let all = shadow.configurations_from(shadow.promised.max(shadow.base()));
+            all.iter().filter(|(_, members)| members.contains_key(&id)).all(|(_, members)| {
+                members.keys().filter(|member| is_well(member)).count() > members.len() / 2
+            })
+        })
+    }
+
+    /// Lets a disk suffer, if it may; its machine is down.
+    pub(super) fn harm(&mut self, node: usize, harm: Harm) {
+        if harm == Harm::None || self.is_up(node) || !self.may_be_lost(node) {
+            return;
+        }
+        let disk = self.nodes[node].disk.clone();
+        let struck = match harm {
+            Harm::None => None,
+            Harm::Wipe => {
+                disk.wipe();
+                return self.lose(node);
+            }
+            Harm::BitFlip => disk.flip_bit(|_| true),
+            Harm::Truncate => disk.cut_tail(|_| true),
+        };
+        let Some(path) = struck else { return };
+        self.tell(|| format!("n{node}: {path} is damaged"));
+        if !self.is_whole(node) {
+            self.lose(node);
+        }
+    }
+
+    /// Whether a machine's disk opens with everything that was on it.
+    fn is_whole(&mut self, node: usize) -> bool {
+        let copy = self.nodes[node].disk.copy().dir("g0");
+        let shadow = self.play.checker.member(node).clone();
+        let Ok((log, found)) = Watched::open(copy, members::options(0)) else {
+            self.counts.add("damage_refused");
+            return false;
+        };
+        let Ok(entries) = log.all() else {
+            self.counts.add("damage_refused");
+            return false;
+        };
+        let first = found.last_idx + 1 - entries.len() as u64;
+        let changed = (first..)
+            .zip(&entries)
+            .find(|(seqno, bytes)| shadow.entry(*seqno).is_some_and(|own| own.bytes != **bytes));
+        let changed = changed.map(|(seqno, _)| seqno);
+        let (view, vote, last) = (found.view, found.voted_for, found.last_idx);
+        // The log believes its files: whoever replays them compares digests.
+        let (config, begin, keys) = self.manner(node, found.last_idx == 0);
+        let (now, rng) = (self.clock(node), ChaCha20Rng::seed_from_u64(0));
+        let mut env = Env { now, rng };
+        if CftDriver::open(&mut env, config, begin, keys, found, log).is_err() {
+            self.counts.add("damage_refused");
+            return false;
+        }
+        if changed.is_some_and(|seqno| seqno == last && shadow.is_signature(last)) {
+            self.counts.add("unnoticed_damage_of_the_last_signature");
+            return false;
+        }
+        if let Some(seqno) = changed {
+            let text = format!("n{node}: nothing notices that entry {seqno} has changed");
+            self.fail("durability", text);
+            return false;
+        }
+        let same = view >= shadow.view && (view > shadow.view || vote == shadow.voted_for);
+        if !same || last < shadow.last() {
+            self.counts.add("unnoticed_loss_of_the_last_frame");
+            return false;
+        }
+        true
+    }
+
+    /// A node is lost; sooner or later another machine asks to join in its place.
+    fn lose(&mut self, node: usize) {
+        self.tell(|| format!("n{node} is lost"));
+        self.counts.add("node_lost");
+        self.nodes[node].health.gone = true;
+        self.play.checker.lose(node);
+        let mut keys = ChaCha20Rng::from_rng(&mut self.rng);
+        let machine = Machine::new(&self.plan, &mut self.rng, &mut keys);
+        let fresh = self.nodes.len();
+        self.play.checker.join(id_of(fresh));
+        self.by_member.entry(machine.member.public()).or_default().push(fresh);
+        self.nodes.push(machine);
+        let later = self.now + self.rng.random_range(500..5_000) * MS;
+        self.at(later, Happening::Restart { node: fresh });
+    }
+
+    /// Names of the files of a node's directory, with their bytes.
+    pub(super) fn ledger_files(&self, node: usize) -> Vec<(String, Vec<u8>)> {
+        let disk = self.nodes[node].disk.copy().dir("g0");
+        let names = disk.list("ledger").unwrap_or_default();
+        let read = |name: String| {
+            let path = format!("ledger/{name}");
+            let len = usize::try_from(disk.len(&path).ok()?).ok()?;
+            Some((name, disk.read(&path, 0, len).ok()?))
+        };
+        names.into_iter().filter_map(read).collect()
+    }
+}

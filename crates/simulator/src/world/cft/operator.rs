@@ -1,0 +1,147 @@
+//! Members added, removed and replaced, while clients ask and faults strike. The operator makes no
+//! change that the nodes that are left could not finish.
+
+use std::collections::BTreeSet;
+
+use quorate_replica::cft::api::{
+    Answer, Code, Command, Error, MemberChange, NodeId, NodeInfo, NodeStatus, Query, Reply,
+};
+use rand::RngExt;
+
+use super::{CftHappening, CftWorld, Place};
+use crate::world::{Happening, MS};
+
+/// Pause between two looks, at most.
+const PAUSE_MS: u64 = 1_500;
+/// How long the operator waits for an answer.
+const PATIENCE: u32 = 4;
+
+/// What the operator is up to.
+#[derive(Debug, Default)]
+pub(super) struct Operator {
+    /// Waits for an answer; looks since then.
+    waits: Option<u32>,
+    /// Changes members as it likes; otherwise only adds who asks.
+    pub(super) restless: bool,
+    /// Has done, so often.
+    pub(super) changes: u64,
+}
+
+impl CftWorld {
+    pub(super) fn operator_soon(&mut self) {
+        let later = self.now + self.clients.random_range(100..PAUSE_MS) * MS;
+        self.at(later, Happening::Play(CftHappening::Operate));
+    }
+
+    pub(super) fn operator_hears(&mut self, result: &Result<Reply, Error>) {
+        self.play.operator.waits = None;
+        match result {
+            Ok(_) => self.play.operator.changes += 1,
+            // A change that is stuck is given up sometimes.
+            Err(error) if error.code == Code::ChangeInProgress => {
+                if self.clients.random_bool(0.2) {
+                    let live = self.answering();
+                    if !live.is_empty() {
+                        let node = live[self.clients.random_range(0..live.len())];
+                        self.operator_asks(node, Command::Member(MemberChange::Abort));
+                    }
+                }
+            }
+            Err(_) => {}
+        }
+    }
+
+    pub(super) fn operator_hears_nothing(&mut self) {
+        self.play.operator.waits = None;
+    }
+
+    fn operator_asks(&mut self, node: usize, command: Command) {
+        self.play.operator.waits = Some(0);
+        self.order(node, command);
+    }
+
+    fn answering(&self) -> Vec<usize> {
+        let now = self.now;
+        let answers = |node: &usize| self.is_up(*node) && self.nodes[*node].paused_until <= now;
+        (0..self.nodes.len()).filter(answers).collect()
+    }
+
+    /// The operator looks at some node, and does something.
+    pub(super) fn operator_acts(&mut self) {
+        self.operator_soon();
+        if let Some(looks) = &mut self.play.operator.waits {
+            *looks += 1;
+            if *looks < PATIENCE {
+                return;
+            }
+            self.play.operator.waits = None;
+        }
+        let live = self.answering();
+        if live.is_empty() {
+            return;
+        }
+        let node = live[self.clients.random_range(0..live.len())];
+        let Some(driver) = &self.seat(Place { node, group: 0 }).member else { return };
+        let Ok(Answer::Nodes(nodes)) = driver.query(&Query::Nodes) else { return };
+        let Some(command) = self.choose(&nodes) else { return };
+        self.tell(|| format!("the operator, at n{node}: {command:?}"));
+        self.operator_asks(node, command);
+    }
+
+    /// Whether a machine's node runs, and may go on doing so.
+    fn is_well(&self, id: &NodeId) -> bool {
+        self.play.checker.machine(id).is_some_and(|node| !self.nodes[node].health.gone)
+    }
+
+    /// Whether so many of these nodes are well that they can go on after the faults.
+    pub(super) fn can_go_on<'a>(&self, members: impl IntoIterator<Item = &'a NodeId>) -> bool {
+        let members: BTreeSet<_> = members.into_iter().collect();
+        let well = members.iter().filter(|id| self.is_well(id)).count();
+        well > members.len() / 2
+    }
+
+    fn choose(&mut self, nodes: &[NodeInfo]) -> Option<Command> {
+        let of = |status| {
+            let all = nodes.iter().filter(move |node| node.status == status);
+            all.map(|node| node.node_id).collect::<Vec<NodeId>>()
+        };
+        let (pending, trusted) = (of(NodeStatus::Pending), of(NodeStatus::Trusted));
+        let pending: Vec<NodeId> = pending.into_iter().filter(|id| self.is_well(id)).collect();
+        let sick = trusted.iter().find(|id| !self.is_well(id)).copied();
+        if !self.play.operator.restless && sick.is_none() {
+            // One that learns already will be a member without more.
+            let learns = |id: &NodeId| nodes.iter().any(|node| node.node_id == *id && node.learner);
+            let next = pending.iter().find(|id| !learns(id)).or(pending.first())?;
+            return Some(Command::Member(MemberChange::Add(*next)));
+        }
+        let removable =
+            nodes.iter().find(|node| node.status == NodeStatus::Retired && node.retired_committed);
+        let pick = |from: &[NodeId], dice: usize| from.get(dice % from.len().max(1)).copied();
+        let dice = self.clients.random_range(0..usize::MAX >> 1);
+        let (joins, leaves) = (pick(&pending, dice), sick.or_else(|| pick(&trusted, dice >> 8)));
+        let left = |out: NodeId| {
+            trusted.iter().copied().filter(move |id| *id != out).chain(joins).collect::<Vec<_>>()
+        };
+        let change = match self.clients.random_range(0..10) {
+            0..=2 => MemberChange::Add(joins?),
+            3..=5 => {
+                let (joins, leaves) = (joins?, leaves?);
+                if !self.can_go_on(&left(leaves)) {
+                    return None;
+                }
+                MemberChange::Replace { joins: vec![joins], leaves: vec![leaves] }
+            }
+            6 | 7 => {
+                let leaves = leaves?;
+                let rest: Vec<_> = trusted.iter().filter(|id| **id != leaves).copied().collect();
+                if rest.len() < 2 || !self.can_go_on(&rest) {
+                    return None;
+                }
+                MemberChange::Remove(leaves)
+            }
+            8 => return Some(Command::Nominate),
+            _ => MemberChange::Forget(removable?.node_id),
+        };
+        Some(Command::Member(change))
+    }
+}
