@@ -96,6 +96,26 @@ pub enum Mutant {
     RaftViewUnwritten,
     /// Raft: entries are not written before the ACK leaves.
     RaftAckUnwritten,
+    /// A member of signed Raft: its log does not sync what it appends.
+    CftAppendUnsynced,
+    /// A member of signed Raft: what its log could not write counts as written.
+    CftAppendFailed,
+    /// A member of signed Raft: a restarted node does not know whom it voted for.
+    CftVoteForgotten,
+    /// A member of signed Raft: a leader answers linearizable reads without asking anybody.
+    CftReadUnconfirmed,
+    /// A member of signed Raft: linearizable reads see what is not committed.
+    CftReadUncommitted,
+    /// A member of signed Raft: idempotency keys of earlier leaders are not looked at.
+    CftKeysOfOwnView,
+    /// A member of signed Raft: a forwarded write has no key of its own.
+    CftForwardUnkeyed,
+    /// A member of signed Raft: a session may go on after a rollback.
+    CftSessionUnchecked,
+    /// A member of signed Raft: who waits for the commit is answered at once.
+    CftCommittedAtOnce,
+    /// A member of signed Raft: what is rolled back stays in the state.
+    CftRollbackKeepsState,
 }
 
 impl Mutant {
@@ -123,6 +143,20 @@ impl Mutant {
         Self::RaftVoteUnwritten,
         Self::RaftViewUnwritten,
         Self::RaftAckUnwritten,
+    ];
+
+    /// Those of members of signed Raft, around its core.
+    pub const CFT: [Self; 10] = [
+        Self::CftAppendUnsynced,
+        Self::CftAppendFailed,
+        Self::CftVoteForgotten,
+        Self::CftReadUnconfirmed,
+        Self::CftReadUncommitted,
+        Self::CftKeysOfOwnView,
+        Self::CftForwardUnkeyed,
+        Self::CftSessionUnchecked,
+        Self::CftCommittedAtOnce,
+        Self::CftRollbackKeepsState,
     ];
 
     /// All but those of signed Raft.

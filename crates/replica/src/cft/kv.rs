@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
 
 use quorate_consensus::raft::Seqno;
+use quorate_ledger::mutants::{Mutant, mutated};
 use quorate_ledger::state::{State, Value, WriteSet};
 
 type Row<'a> = (&'a [u8], &'a Value);
@@ -121,7 +122,9 @@ impl Store {
         while self.pending.back().is_some_and(|(at, _)| *at > after) {
             self.pending.pop_back();
         }
-        self.over.clear();
+        if !mutated(Mutant::CftRollbackKeepsState) {
+            self.over.clear();
+        }
         let pending = std::mem::take(&mut self.pending);
         for (seqno, writes) in &pending {
             self.cover(*seqno, writes);

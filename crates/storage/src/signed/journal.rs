@@ -17,6 +17,7 @@
 use std::sync::Arc;
 
 use quorate_consensus::raft::{LogRecord, NodeId};
+use quorate_ledger::mutants::{Mutant, mutated};
 
 use crate::chunk::{read_all, step};
 use crate::disk::{Disk, DiskError};
@@ -320,7 +321,9 @@ impl Journal {
         }
         let file = file(self.generation);
         disk.write(file, self.end, &frame)?;
-        disk.sync(file)?;
+        if !mutated(Mutant::CftAppendUnsynced) {
+            disk.sync(file)?;
+        }
         (self.end, self.allocated) = (end, allocated);
         self.next += 1;
         Ok(())

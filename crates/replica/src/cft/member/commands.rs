@@ -6,6 +6,7 @@ use quorate_crypto::hash::sha256;
 use quorate_ledger::ccf::TxId;
 use quorate_ledger::ccf::maps::IDEMPOTENCY;
 use quorate_ledger::codec::Writer;
+use quorate_ledger::mutants::{Mutant, mutated};
 use quorate_ledger::state::WriteSet;
 use rand_core::Rng as _;
 
@@ -105,7 +106,7 @@ impl<K: Keys> Member<K> {
         }
         let mut patience = self.config.election_timeout_ms.saturating_mul(2).saturating_add(1_000);
         if let Command::Write { idempotency, wait, .. } = &mut command {
-            if idempotency.is_none() {
+            if idempotency.is_none() && !mutated(Mutant::CftForwardUnkeyed) {
                 let mut key = vec![0; 16];
                 env.rng.fill_bytes(&mut key);
                 *idempotency = Some(key);
@@ -136,6 +137,7 @@ impl<K: Keys> Member<K> {
         let keyed = idempotency.as_ref().map(|key| (key.as_slice(), request_digest(ops)));
         if let Some((key, request)) = keyed
             && let Some(row) = self.store.head(IDEMPOTENCY, key).and_then(|row| KeyedRow::read(row))
+            && (row.tx.view == self.raft.view() || !mutated(Mutant::CftKeysOfOwnView))
         {
             return self.written_before(origin, &row, request, deadline);
         }
@@ -180,7 +182,7 @@ impl<K: Keys> Member<K> {
             TxStatus::Invalid => true,
             TxStatus::Unknown => self.leads(),
         };
-        if lost {
+        if lost && !mutated(Mutant::CftSessionUnchecked) {
             let message = format!("transaction {tx}, which the session has seen, was rolled back");
             return Err(Error::new(Code::SessionConsistencyLost, message));
         }
@@ -228,7 +230,10 @@ impl<K: Keys> Member<K> {
 
     /// Answers a write that is in the log.
     fn respond(&mut self, origin: Origin, tx: TxId, deadline: Option<Time>, answer: Answer) {
-        let status = self.status(tx);
+        let mut status = self.status(tx);
+        if mutated(Mutant::CftCommittedAtOnce) && deadline.is_some() {
+            status = TxStatus::Committed;
+        }
         let Some(deadline) = deadline else {
             let Answer::Written { results, repeated } = answer else { return };
             return self.reply(&origin, Ok(Reply::Written { tx, status, results, repeated }));
@@ -307,7 +312,7 @@ impl<K: Keys> Member<K> {
             let command = Command::Read { ops, consistency, session };
             return self.forward(env, origin, command);
         }
-        if consistency == Consistency::Linearizable {
+        if consistency == Consistency::Linearizable && !mutated(Mutant::CftReadUnconfirmed) {
             let then = Then::Read { ops, session };
             return self.read_index(env, PendingRead { origin, then });
         }
@@ -323,6 +328,9 @@ impl<K: Keys> Member<K> {
     ) -> Result<Reply, Error> {
         self.check_session(session)?;
         let (view, tx) = match consistency {
+            Consistency::Linearizable if mutated(Mutant::CftReadUncommitted) => {
+                (View::Head(&self.store), self.last_tx())
+            }
             Consistency::Local => (View::Head(&self.store), self.last_tx()),
             _ => (View::Committed(self.store.committed()), self.committed_tx()),
         };

@@ -15,6 +15,7 @@ use quorate_ledger::ccf::maps::{
     ServiceStatus, read_row,
 };
 use quorate_ledger::ccf::{Head, LedgerSecret, TxId};
+use quorate_ledger::mutants::{Mutant, mutated};
 use quorate_ledger::state::{WriteError, WriteSet};
 use rand_core::Rng as _;
 
@@ -221,7 +222,7 @@ impl<K: Keys> Member<K> {
         }
         Ok(Kept {
             view: recovered.view,
-            voted_for: recovered.voted_for,
+            voted_for: recovered.voted_for.filter(|_| !mutated(Mutant::CftVoteForgotten)),
             snapshot,
             entries: kinds,
             commit_idx: recovered.commit_idx.max(self.store.commit_idx()),
