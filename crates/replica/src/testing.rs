@@ -248,13 +248,16 @@ pub fn peer(index: usize) -> PeerRef {
     PeerRef(Arc::from((index as u64).to_be_bytes()))
 }
 
+/// Packets that came: from whom, and what.
+type Tapped = Vec<(usize, Arc<[u8]>)>;
+
 /// A whole network in one thread.
 pub struct Net {
     pub nodes: Vec<Node>,
     pub now: Time,
     wires: BTreeMap<(Time, u64), Wire>,
-    /// Whose packets are kept, and those that came: from whom, and what.
-    tap: Option<(usize, Vec<(usize, Arc<[u8]>)>)>,
+    /// Whose packets are kept, and those that came.
+    tap: Option<(usize, Tapped)>,
     sequence: u64,
     tickets: u64,
     rng: ChaCha20Rng,

@@ -50,9 +50,9 @@ fn small(erasures: &mut [GfElement; GF_ORDER], truncated_size: usize) -> bool {
     if truncated_size <= MOST {
         // High rate: nothing behind `truncated_size` is lost or looked at.
         let lost: Vec<usize> = (0..truncated_size).filter(|i| erasures[*i] != 0).collect();
-        for x in 0..truncated_size {
+        for (x, erasure) in erasures.iter_mut().enumerate().take(truncated_size) {
             let sum: u64 = lost.iter().map(|e| log(x ^ e)).sum();
-            erasures[x] = (sum % modulus) as GfElement;
+            *erasure = (sum % modulus) as GfElement;
         }
         return true;
     }
@@ -66,9 +66,9 @@ fn small(erasures: &mut [GfElement; GF_ORDER], truncated_size: usize) -> bool {
     let there: Vec<usize> = (0..=last).filter(|i| erasures[*i] == 0).collect();
     // Every nonzero element has one of the logarithms 0 to 65,534.
     let all = modulus * (modulus - 1) / 2 % modulus;
-    for x in 0..=last {
+    for (x, erasure) in erasures.iter_mut().enumerate().take(last + 1) {
         let sum: u64 = there.iter().map(|p| log(x ^ p)).sum();
-        erasures[x] = ((all + modulus - sum % modulus) % modulus) as GfElement;
+        *erasure = ((all + modulus - sum % modulus) % modulus) as GfElement;
     }
     true
 }
@@ -94,7 +94,7 @@ mod tests {
     fn both_ways_give_the_same() {
         for k in 1..20usize {
             for m in 1..20usize {
-                let pattern = |i: usize| (i * 7 + k * 3 + m) % 3 == 0;
+                let pattern = |i: usize| (i * 7 + k * 3 + m).is_multiple_of(3);
                 // High rate: parity, up to a power of two, then data.
                 let chunk = m.next_power_of_two();
                 let end = chunk + k;

@@ -15,6 +15,7 @@ use quorate_crypto::view::ViewKey;
 use super::{FRAME_DOMAIN, member_digest};
 
 /// Who signs what a packet says.
+#[expect(clippy::large_enum_variant, reason = "it lies in the packet's own allocation")]
 pub(super) enum Signer {
     /// Nobody: the text is the packet.
     Nobody,
