@@ -17,8 +17,8 @@ use quorate_consensus::raft::{Entry, NodeId, RaftMessage, RestartError};
 use quorate_consensus::trace::Trace;
 
 use super::api::{
-    Address, Answer, Begin, Code, Config, Error, Input, Notice, Output, Query, StateInfo, Status,
-    TxId,
+    Address, Answer, Begin, Code, Config, Error, Input, LedgerSecret, Notice, Output, PeerRef,
+    Query, StateInfo, Status, TxId,
 };
 use super::joining::{Joining, Progress};
 use super::keys::Keys;
@@ -82,9 +82,24 @@ pub enum OpenError {
 #[derive(Debug)]
 enum Stage<K> {
     Joining(Box<Joining<K>>),
+    /// Admitted, with everything that it begins with, which is not on its disk yet.
+    Installing(Box<Installing<K>>),
     Running(Box<Member<K>>),
-    /// Between the two, inside a turn.
-    Moving,
+    /// It cannot become a member, and says why.
+    Ended(NodeId, String),
+}
+
+/// A joiner that has what it needs to be a member.
+#[derive(Debug)]
+struct Installing<K> {
+    config: Config,
+    keys: K,
+    secret: LedgerSecret,
+    told: Vec<(NodeId, PeerRef)>,
+    snapshot: Option<SnapshotFile>,
+    /// Why its disk did not take it when that was tried last.
+    reason: String,
+    retry_at: Time,
 }
 
 #[derive(Debug)]
@@ -162,7 +177,16 @@ where
                 let step = member.turn(env, inputs);
                 self.finish(env, step)
             }
-            Stage::Joining(_) | Stage::Moving => self.join(env, inputs),
+            Stage::Joining(_) => self.join(env, inputs),
+            Stage::Installing(installing) if env.now < installing.retry_at => {
+                let (reason, wake) = (installing.reason.clone(), installing.retry_at);
+                self.refuse_all(inputs, reason, wake)
+            }
+            Stage::Installing(_) => self.install(env, inputs),
+            Stage::Ended(_, reason) => {
+                let error = Error::new(Code::NodeCannotHandleRequest, stopped_because(reason));
+                Turn { outputs: refusals(inputs, &error), ..Turn::default() }
+            }
         };
         before.outputs.extend(turn.outputs);
         before.trace.extend(turn.trace);
@@ -171,50 +195,107 @@ where
 
     /// A turn of a joiner; once it is admitted it becomes a member.
     fn join(&mut self, env: &mut Env, inputs: Vec<Input>) -> Turn {
-        let Stage::Joining(joining) = &mut self.stage else {
-            unreachable!("a stage lasts until the end of the turn");
-        };
+        let Stage::Joining(joining) = &mut self.stage else { return Turn::default() };
         let mut outputs = Vec::new();
         let progress = joining.turn(env, inputs, &mut outputs);
         let Progress::Ready(secret, told, snapshot) = progress else {
             return Turn { outputs, wake: joining.wake(), ..Turn::default() };
         };
-        let Stage::Joining(joining) = std::mem::replace(&mut self.stage, Stage::Moving) else {
-            unreachable!("it was joining");
-        };
+        let Stage::Joining(joining) = self.leave_stage() else { return Turn::default() };
         let Joining { config, keys, .. } = *joining;
-        let recovered = match self.begin_with(snapshot) {
-            Ok(recovered) => recovered,
-            Err(reason) => return self.give_up(outputs, reason),
+        let (reason, retry_at) = (String::new(), env.now);
+        let installing = Installing { config, keys, secret, told, snapshot, reason, retry_at };
+        self.stage = Stage::Installing(Box::new(installing));
+        let turn = self.install(env, Vec::new());
+        outputs.extend(turn.outputs);
+        Turn { outputs, ..turn }
+    }
+
+    /// What the joiner begins with goes to its disk, and it becomes a member. While the disk fails
+    /// it stalls and tries again, however often; it ends if what is on the disk contradicts itself.
+    fn install(&mut self, env: &mut Env, inputs: Vec<Input>) -> Turn {
+        let Stage::Installing(installing) = self.leave_stage() else {
+            return Turn::default();
         };
-        let opened = Member::resume(env, config, keys, secret, &recovered, &self.log, told);
-        match opened {
-            Ok((member, step)) => {
-                self.stage = Stage::Running(Box::new(member));
-                if let Err(error) = self.load_snapshot() {
-                    return self.give_up(outputs, error.to_string());
-                }
-                let mut turn = self.finish(env, step);
-                outputs.append(&mut turn.outputs);
-                Turn { outputs, ..turn }
+        let latest = match self.put_down(installing.snapshot.as_ref()) {
+            Ok(latest) => latest,
+            Err(reason) => return self.stall_install(env, installing, reason, inputs),
+        };
+        let Installing { config, keys, secret, told, .. } = *installing;
+        let (kept, kept_secret, kept_told) = (config.clone(), secret.clone(), told.clone());
+        let opened = Member::resume(env, config, keys, secret, &self.recovered, &self.log, told);
+        let (mut member, step) = match opened {
+            Ok(opened) => opened,
+            Err((OpenError::Log(reason), keys)) => {
+                let (config, secret, told) = (kept, kept_secret, kept_told);
+                let (snapshot, why, retry_at) = (None, String::new(), env.now);
+                let again =
+                    Installing { config, keys, secret, told, snapshot, reason: why, retry_at };
+                return self.stall_install(env, Box::new(again), reason, inputs);
             }
-            Err(error) => self.give_up(outputs, error.to_string()),
+            Err((error, _)) => return self.give_up(inputs, error.to_string()),
+        };
+        member.set_latest_snapshot(latest.map(Arc::new));
+        self.recovered = Recovered::default();
+        self.stage = Stage::Running(Box::new(member));
+        let mut turn = self.finish(env, step);
+        if turn.stalled.is_some() {
+            turn.outputs.extend(self.refuse(inputs).outputs);
+        } else if !inputs.is_empty() {
+            let next = self.turn(env, inputs);
+            turn.outputs.extend(next.outputs);
+            turn.trace.extend(next.trace);
+            turn = Turn { outputs: turn.outputs, trace: turn.trace, ..next };
         }
+        turn
     }
 
-    /// What the joiner's log begins with.
-    fn begin_with(&mut self, snapshot: Option<SnapshotFile>) -> Result<Recovered, String> {
-        let recovered = std::mem::take(&mut self.recovered);
-        let Some(snapshot) = snapshot else { return Ok(recovered) };
-        self.log.install(&snapshot).map_err(|error| error.to_string())?;
-        let seqno = snapshot.seqno;
-        Ok(Recovered { snapshot: Some(snapshot), commit_idx: seqno, last_idx: seqno, ..recovered })
+    /// The log begins after the snapshot, if there is one; the latest snapshot of the log.
+    fn put_down(&mut self, snapshot: Option<&SnapshotFile>) -> Result<Option<SnapshotFile>, String> {
+        if let Some(snapshot) = snapshot
+            && self.recovered.snapshot.as_ref() != Some(snapshot)
+        {
+            self.log.install(snapshot).map_err(|error| error.to_string())?;
+            let seqno = snapshot.seqno;
+            (self.recovered.commit_idx, self.recovered.last_idx) = (seqno, seqno);
+            self.recovered.snapshot = Some(snapshot.clone());
+        }
+        self.log.snapshot().map_err(|error| error.to_string())
     }
 
-    fn give_up(&mut self, mut outputs: Vec<Output>, reason: String) -> Turn {
-        self.durable = None;
+    fn stall_install(
+        &mut self,
+        env: &Env,
+        mut installing: Box<Installing<K>>,
+        reason: String,
+        inputs: Vec<Input>,
+    ) -> Turn {
+        self.stats.failures += 1;
+        let retry_at = env.now.after(STALL_RETRY_MS);
+        (installing.reason, installing.retry_at) = (reason.clone(), retry_at);
+        self.stage = Stage::Installing(installing);
+        self.refuse_all(inputs, reason, retry_at)
+    }
+
+    fn give_up(&mut self, inputs: Vec<Input>, reason: String) -> Turn {
+        let error = Error::new(Code::NodeCannotHandleRequest, stopped_because(&reason));
+        let mut outputs = refusals(inputs, &error);
         outputs.push(Output::Notice(Notice::Stopped(reason.clone())));
-        Turn { outputs, wake: None, stalled: Some(reason), trace: Vec::new() }
+        if let Stage::Ended(_, why) = &mut self.stage {
+            *why = reason;
+        }
+        Turn { outputs, ..Turn::default() }
+    }
+
+    /// Takes the stage out, for the next one to be put in.
+    fn leave_stage(&mut self) -> Stage<K> {
+        let node = match &self.stage {
+            Stage::Joining(joining) => NodeId(joining.keys.node().0),
+            Stage::Installing(installing) => NodeId(installing.keys.node().0),
+            Stage::Running(member) => member.raft_state().me(),
+            Stage::Ended(node, _) => *node,
+        };
+        std::mem::replace(&mut self.stage, Stage::Ended(node, String::new()))
     }
 
     fn load_snapshot(&mut self) -> Result<(), OpenError> {
@@ -232,14 +313,12 @@ where
     pub fn query(&self, query: &Query) -> Result<Answer, Error> {
         let member = match &self.stage {
             Stage::Running(member) => member,
-            Stage::Joining(joining) => return self.query_joining(joining, query),
-            Stage::Moving => return Err(not_admitted()),
+            _ => return self.query_joining(query),
         };
         if let Some(reason) = member.stopped()
             && !matches!(query, Query::Status | Query::State)
         {
-            let message = format!("the node has stopped: {reason}");
-            return Err(Error::new(Code::NodeCannotHandleRequest, message));
+            return Err(Error::new(Code::NodeCannotHandleRequest, stopped_because(reason)));
         }
         if let Some(kept) = &self.kept {
             return match query {
@@ -255,16 +334,19 @@ where
         }
     }
 
-    fn query_joining(&self, joining: &Joining<K>, query: &Query) -> Result<Answer, Error> {
+    fn query_joining(&self, query: &Query) -> Result<Answer, Error> {
         match query {
             Query::Status => Ok(Answer::Status(Box::new(self.status()))),
-            Query::State => Ok(Answer::State(Box::new(StateInfo {
-                node_id: NodeId(joining.keys.node().0),
-                state: if joining.stopped.is_some() { "Stopped" } else { "Pending" },
-                last_signed_seqno: 0,
-                startup_seqno: 0,
-                stop_notice: joining.stopped.is_some(),
-            }))),
+            Query::State => {
+                let Status { node_id, stopped, .. } = self.status();
+                Ok(Answer::State(Box::new(StateInfo {
+                    node_id,
+                    state: if stopped.is_some() { "Stopped" } else { "Pending" },
+                    last_signed_seqno: 0,
+                    startup_seqno: 0,
+                    stop_notice: stopped.is_some(),
+                })))
+            }
             Query::Ready => Ok(Answer::Ready(false)),
             Query::Primary => Ok(Answer::Primary(None)),
             _ => Err(not_admitted()),
@@ -290,28 +372,13 @@ where
                 let (last, committed) = (TxId::default(), TxId::default());
                 Status { last, committed, role: None, leader: None, ..member.short_status() }
             }),
-            Stage::Joining(joining) => Status {
-                node_id: NodeId(joining.keys.node().0),
-                last: TxId::default(),
-                committed: TxId::default(),
-                role: None,
-                view: 0,
-                leader: None,
-                joining: true,
-                retired: false,
-                stopped: joining.stopped.clone(),
-            },
-            Stage::Moving => Status {
-                node_id: NodeId([0; 32]),
-                last: TxId::default(),
-                committed: TxId::default(),
-                role: None,
-                view: 0,
-                leader: None,
-                joining: true,
-                retired: false,
-                stopped: Some("it could not be opened as a member".to_owned()),
-            },
+            Stage::Joining(joining) => {
+                not_a_member(NodeId(joining.keys.node().0), joining.stopped.clone())
+            }
+            Stage::Installing(installing) => {
+                not_a_member(NodeId(installing.keys.node().0), None)
+            }
+            Stage::Ended(node, reason) => not_a_member(*node, Some(reason.clone())),
         }
     }
 
@@ -445,17 +512,42 @@ where
     fn refuse(&mut self, inputs: Vec<Input>) -> Turn {
         let kept = self.kept.as_ref().expect("only a stalled driver refuses");
         let (reason, wake) = (kept.reason.clone(), kept.retry_at);
+        self.refuse_all(inputs, reason, wake)
+    }
+
+    fn refuse_all(&mut self, inputs: Vec<Input>, reason: String, wake: Time) -> Turn {
         self.stats.refused += inputs.len() as u64;
-        let refused = inputs.into_iter().filter_map(|input| match input {
-            Input::Command(ticket, _) => {
-                let message = format!("the node cannot write now: {reason}");
-                let error = Error::new(Code::InternalError, message);
-                Some(Output::Reply(ticket, Err(error)))
-            }
-            _ => None,
-        });
-        let outputs = refused.collect();
+        let message = format!("the node cannot write now: {reason}");
+        let outputs = refusals(inputs, &Error::new(Code::InternalError, message));
         Turn { outputs, wake: Some(wake), stalled: Some(reason), trace: Vec::new() }
+    }
+}
+
+/// Commands are answered, everything else is dropped.
+fn refusals(inputs: Vec<Input>, error: &Error) -> Vec<Output> {
+    let refused = inputs.into_iter().filter_map(|input| match input {
+        Input::Command(ticket, _) => Some(Output::Reply(ticket, Err(error.clone()))),
+        _ => None,
+    });
+    refused.collect()
+}
+
+fn stopped_because(reason: &str) -> String {
+    format!("the node has stopped: {reason}")
+}
+
+/// The status of a node that is no member yet, or cannot be one.
+fn not_a_member(node_id: NodeId, stopped: Option<String>) -> Status {
+    Status {
+        node_id,
+        last: TxId::default(),
+        committed: TxId::default(),
+        role: None,
+        view: 0,
+        leader: None,
+        joining: true,
+        retired: false,
+        stopped,
     }
 }
 

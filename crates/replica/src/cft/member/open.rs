@@ -74,6 +74,7 @@ impl<K: Keys> Member<K> {
             }
             Begin::Resume { secret } => {
                 Self::resume(env, config, keys, secret, recovered, log, Vec::new())
+                    .map_err(|(error, _)| error)
             }
             Begin::Recover { secret, endorsement, handover } => {
                 let mut member = Self::recover(env, config, keys, secret, recovered, log)?;
@@ -128,7 +129,8 @@ impl<K: Keys> Member<K> {
     /// Goes on from what the log has. A joiner also has `told`.
     ///
     /// # Errors
-    /// [`OpenError`] if the log contradicts itself.
+    /// [`OpenError`] if the log contradicts itself or cannot be read; with the keys, so that it can
+    /// be tried again.
     #[expect(clippy::too_many_arguments, reason = "what a member is made of")]
     pub fn resume<L: Log>(
         env: &mut Env,
@@ -138,19 +140,33 @@ impl<K: Keys> Member<K> {
         recovered: &Recovered,
         log: &L,
         told: Vec<(NodeId, PeerRef)>,
-    ) -> Result<(Self, MemberStep), OpenError>
+    ) -> Result<(Self, MemberStep), (OpenError, K)>
     where
         L::Error: Display,
     {
         let mut member = Self::empty(env, config, keys, secret);
-        let kept = member.replay(recovered, log)?;
-        let (raft, step) = Raft::resume(member.raft_config(), env, kept)?;
-        member.raft = raft;
-        member.raft_wake = step.wake();
-        member.step.extend(step.adopt(|message| message).0);
-        member.commit_known().map_err(|what| OpenError::Entry(recovered.commit_idx, what))?;
+        if let Err(error) = member.go_on(env, recovered, log) {
+            return Err((error, member.keys));
+        }
         member.nodes.tell(told);
         Ok(member.opened(env))
+    }
+
+    fn go_on<L: Log>(
+        &mut self,
+        env: &mut Env,
+        recovered: &Recovered,
+        log: &L,
+    ) -> Result<(), OpenError>
+    where
+        L::Error: Display,
+    {
+        let kept = self.replay(recovered, log)?;
+        let (raft, step) = Raft::resume(self.raft_config(), env, kept)?;
+        self.raft = raft;
+        self.raft_wake = step.wake();
+        self.step.extend(step.adopt(|message| message).0);
+        self.commit_known().map_err(|what| OpenError::Entry(recovered.commit_idx, what))
     }
 
     /// The log up to its last signature, as committed; the protocol is ready to begin again.

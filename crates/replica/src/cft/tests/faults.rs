@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use rand_core::Rng as _;
 
 use super::world::{World, committed, put, write};
-use crate::cft::api::{Code, Command, Op, OpResult, Reply, Ticket, TxStatus, Wait};
+use crate::cft::api::{
+    Code, Command, MemberChange, Op, OpResult, Reply, Ticket, TxStatus, Wait,
+};
 
 fn quiet(_: &mut crate::cft::api::Config) {}
 
@@ -235,4 +237,33 @@ fn nothing_committed_is_lost_under_faults() {
 
 fn world_random(world: &mut World) -> u64 {
     world.env.rng.next_u64()
+}
+
+#[test]
+fn a_joiner_whose_disk_fails_stalls_and_goes_on_when_it_has_room() {
+    let mut world = World::lone(63, |config| config.snapshot_tx_count = 50);
+    for n in 0..120 {
+        world.put("a", &n.to_string(), "v");
+    }
+    world.join("b", true);
+    let full = world.driver("b").log().full.clone();
+    full.set(true);
+    world.run(1_000);
+    let node = world.id("b");
+    let ticket = world.command("a", Command::Member(MemberChange::Add(node)));
+    world.run(3_000);
+    assert!(world.replies[&ticket].result.is_ok());
+    assert!(world.driver("b").stats().failures > 1, "it tries again");
+    assert_eq!(world.hosts["b"].stopped, None, "it has not given up");
+    assert!(world.driver("b").status().joining);
+    let refused = world.command("b", write(vec![put("k", "v")], Wait::Response));
+    world.run(1);
+    let error = world.replies[&refused].result.as_ref().expect_err("no room");
+    assert!(error.message.contains("no space left"), "{error:?}");
+    full.set(false);
+    world.run(5_000);
+    assert!(world.member("b").is_some_and(|member| member.raft_state().startup_seqno() >= 50));
+    world.put("b", "k", "v");
+    world.run(500);
+    world.assert_alike(&[]);
 }

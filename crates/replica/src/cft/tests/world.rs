@@ -223,7 +223,10 @@ impl Log for MemoryLog {
     }
 
     fn install(&mut self, snapshot: &SnapshotFile) -> Result<(), Self::Error> {
-        assert!(self.last() == 0, "empty");
+        assert!(self.entries.is_empty(), "empty");
+        if self.full.get() {
+            return Err("no space left");
+        }
         self.base = snapshot.seqno;
         self.commit_idx = snapshot.seqno;
         self.begins_with = Some(snapshot.clone());
