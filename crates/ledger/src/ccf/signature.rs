@@ -181,24 +181,9 @@ pub fn make<N: Notary + ?Sized>(
     notary: &N,
 ) -> Result<WriteSet, SignatureError> {
     let root = tree.root_at(id.seqno)?;
-    let serialised = tree.serialise(previous, id.seqno)?;
     let signed = notary.sign(&root, id, at_ms);
-    let signature = SignatureRow {
-        sig: STANDARD.encode(&signed.node),
-        node: notary.node(),
-        seqno: id.seqno,
-        view: id.view,
-        commit_seqno: 0,
-        commit_view: 0,
-        root,
-        hashed_nonce: Digest::default(),
-        cert: Some(notary.certificate().to_owned()),
-    };
-    let mut writes = WriteSet::new();
-    writes.put(SIGNATURES, SINGLE, row(&signature))?;
-    writes.put(COSE_SIGNATURES, SINGLE, row(&STANDARD.encode(&signed.service)))?;
-    writes.put(TREE, SINGLE, serialised)?;
-    Ok(writes)
+    let certificate = Some(notary.certificate().to_owned());
+    Signature { id, node: notary.node(), root, signed, certificate }.rows(tree, previous)
 }
 
 /// A signature transaction, read.
@@ -246,6 +231,31 @@ impl Signature {
         }
         let (node, root, certificate) = (row.node, row.root, row.cert);
         Ok(Some(Self { id, node, root, signed, certificate }))
+    }
+
+    /// What a transaction with this signature writes, and nothing else, if the signature before is at
+    /// `previous` (0: none).
+    ///
+    /// # Errors
+    /// [`SignatureError::Tree`] if the tree does not have these leaves, [`SignatureError::Write`].
+    pub fn rows(&self, tree: &Tree, previous: u64) -> Result<WriteSet, SignatureError> {
+        let serialised = tree.serialise(previous, self.id.seqno)?;
+        let signature = SignatureRow {
+            sig: STANDARD.encode(&self.signed.node),
+            node: self.node,
+            seqno: self.id.seqno,
+            view: self.id.view,
+            commit_seqno: 0,
+            commit_view: 0,
+            root: self.root,
+            hashed_nonce: Digest::default(),
+            cert: self.certificate.clone(),
+        };
+        let mut writes = WriteSet::new();
+        writes.put(SIGNATURES, SINGLE, row(&signature))?;
+        writes.put(COSE_SIGNATURES, SINGLE, row(&STANDARD.encode(&self.signed.service)))?;
+        writes.put(TREE, SINGLE, serialised)?;
+        Ok(writes)
     }
 
     /// Checks the signed root against the own tree, and both signatures. The caller knows that the

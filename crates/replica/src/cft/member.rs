@@ -310,7 +310,7 @@ impl<K: Keys> Member<K> {
     }
 
     /// The root of every signature is checked; with keys the first one of each view.
-    fn check_signature(&mut self, transaction: &Transaction) -> Result<(), String> {
+    fn check_signature(&mut self, transaction: &Transaction) -> Result<Signature, String> {
         let signature = Signature::read(transaction).map_err(|e| e.to_string())?;
         let signature = signature.ok_or("no signature")?;
         let root = self.chain.tree().root_at(signature.id.seqno).map_err(|e| e.to_string())?;
@@ -318,18 +318,22 @@ impl<K: Keys> Member<K> {
             return Err("the signed root is not that of the entries before".to_owned());
         }
         if transaction.id.view == self.verified_view {
-            return Ok(());
+            return Ok(signature);
         }
-        let node = self.store.head(ENDORSED_CERTIFICATES, &node_key(&signature.node));
-        let node = node.and_then(|pem| std::str::from_utf8(pem).ok());
-        let service = self.service.as_ref();
-        let (Some(node), Some(service)) = (node, service) else {
-            return Err("the certificate of the node that signed is not in the ledger".to_owned());
-        };
-        let by = Identities { node, service: &service.cert };
+        let by = self.identities(&signature)?;
         signature.verify(self.chain.tree(), by, &self.keys).map_err(|e| e.to_string())?;
         self.verified_view = transaction.id.view;
-        Ok(())
+        Ok(signature)
+    }
+
+    /// Certificates with which a signature is checked, as the ledger has them now.
+    fn identities(&self, signature: &Signature) -> Result<Identities<'_>, String> {
+        let node = self.store.head(ENDORSED_CERTIFICATES, &node_key(&signature.node));
+        let node = node.and_then(|pem| std::str::from_utf8(pem).ok());
+        match (node, self.service.as_ref()) {
+            (Some(node), Some(service)) => Ok(Identities { node, service: &service.cert }),
+            _ => Err("the certificate of the node that signed is not in the ledger".to_owned()),
+        }
     }
 
     /// The entry extends everything that is kept of the log.

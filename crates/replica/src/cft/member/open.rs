@@ -14,7 +14,8 @@ use quorate_ledger::ccf::maps::{
     self, ENDORSED_CERTIFICATES, GENESIS, NodeInfo, NodeStatus, SERVICE_INFO, SINGLE, ServiceInfo,
     ServiceStatus, read_row,
 };
-use quorate_ledger::ccf::{Head, LedgerSecret, TxId};
+use quorate_ledger::ccf::signature::{Identities, Signature, is_signature};
+use quorate_ledger::ccf::{Head, LedgerSecret, Transaction, TxId};
 use quorate_ledger::mutants::{Mutant, mutated};
 use quorate_ledger::state::{WriteError, WriteSet};
 use rand_core::Rng as _;
@@ -37,6 +38,18 @@ pub const SERVICE_ENDORSEMENTS: &str = "public:quorate.service_endorsements";
 /// Signatures of service keys over the certificate that followed, by the seqno of the recovery.
 /// Ours.
 pub const SERVICE_HANDOVERS: &str = "public:quorate.service_handovers";
+
+/// The last signature of a log that is replayed, with what the ledger said before it.
+struct LastSignature {
+    seqno: Seqno,
+    bytes: Arc<[u8]>,
+    signature: Signature,
+    /// The signature before it.
+    previous: Seqno,
+    /// Certificates of its node and of the service.
+    node: String,
+    service: String,
+}
 
 /// The view that the first node of a service leads, and the place of its first entry (RAFT-37).
 const FIRST: TxId = TxId::new(2, 1);
@@ -224,6 +237,7 @@ impl<K: Keys> Member<K> {
             None => None,
         };
         let mut kinds: Vec<(View, Kind)> = Vec::new();
+        let mut last = None;
         let mut next = self.chain.last_idx() + 1;
         while next <= recovered.last_idx {
             let read = log.entries(next, recovered.last_idx, REPLAY_BYTES);
@@ -232,9 +246,12 @@ impl<K: Keys> Member<K> {
                 return Err(OpenError::Log(format!("entry {next} is missing")));
             }
             for bytes in read {
-                kinds.push(self.replay_entry(next, bytes)?);
+                kinds.push(self.replay_entry(next, bytes, &mut last)?);
                 next += 1;
             }
+        }
+        if let Some(last) = last {
+            self.check_last(&last).map_err(|what| OpenError::Entry(last.seqno, what))?;
         }
         Ok(Kept {
             view: recovered.view,
@@ -245,24 +262,52 @@ impl<K: Keys> Member<K> {
         })
     }
 
-    fn replay_entry(&mut self, seqno: Seqno, bytes: Arc<[u8]>) -> Result<(View, Kind), OpenError> {
+    fn replay_entry(
+        &mut self,
+        seqno: Seqno,
+        bytes: Arc<[u8]>,
+        last: &mut Option<LastSignature>,
+    ) -> Result<(View, Kind), OpenError> {
         let wrong = |what: String| OpenError::Entry(seqno, what);
         let head = Head::read(&bytes).map_err(|e| wrong(e.to_string()))?;
         let secret = self.chain.secret();
-        let transaction = quorate_ledger::ccf::Transaction::decode(&bytes, secret);
+        let transaction = Transaction::decode(&bytes, secret);
         let transaction = transaction.map_err(|e| wrong(e.to_string()))?;
-        let signs = quorate_ledger::ccf::signature::is_signature(&transaction.writes);
+        let signs = is_signature(&transaction.writes);
         let kind = self.nodes.kind_of(&transaction.writes, signs);
         let kind = kind.map_err(|e| wrong(e.to_string()))?;
         if head.id.seqno != seqno || transaction.evidence != secret.evidence_digest(head.id) {
             return Err(wrong("it is another entry, or made with another ledger secret".into()));
         }
         if signs {
-            self.check_signature(&transaction).map_err(wrong)?;
+            let signature = self.check_signature(&transaction).map_err(wrong)?;
+            let by = self.identities(&signature).map_err(wrong)?;
+            let (node, service) = (by.node.to_owned(), by.service.to_owned());
+            let (bytes, previous) = (bytes.clone(), self.chain.last_signature());
+            *last = Some(LastSignature { seqno, bytes, signature, previous, node, service });
         }
         let entry = Entry { view: head.id.view, seqno, kind, bytes };
         self.take_entry(&entry, transaction.writes).map_err(wrong)?;
         Ok((entry.view, entry.kind))
+    }
+
+    /// No root covers the last signature of a log: it must be what its leader made, byte for byte,
+    /// and both signatures must hold.
+    fn check_last(&self, last: &LastSignature) -> Result<(), String> {
+        let secret = self.chain.secret();
+        let flags = Head::read(&last.bytes).map_err(|e| e.to_string())?.flags;
+        let (signature, tree) = (&last.signature, self.chain.tree());
+        let by = Identities { node: &last.node, service: &last.service };
+        if signature.certificate.as_deref().is_some_and(|certificate| certificate != by.node) {
+            return Err("the last signature has another certificate than the ledger".to_owned());
+        }
+        signature.verify(tree, by, &self.keys).map_err(|e| format!("the last {e}"))?;
+        let rows = signature.rows(tree, last.previous).map_err(|e| e.to_string())?;
+        let made = Transaction::new(signature.id, rows, secret).encode(flags, secret);
+        if made.map_err(|e| e.to_string())? != last.bytes {
+            return Err("the last signature is not as its leader made it".to_owned());
+        }
+        Ok(())
     }
 
     /// The first entry of a service (or of its next life), and the one that opens it.

@@ -138,3 +138,30 @@ fn a_group_of_one_resumes_with_its_last_writes() {
     let status = world.member("a").map(|member| member.status(tx));
     assert_eq!(status, Some(TxStatus::Committed));
 }
+
+#[test]
+fn a_changed_bit_of_the_last_signature_is_refused() {
+    let mut world = World::three(46, quiet);
+    let leader = world.leader().expect("one leads");
+    world.put(&leader, "k", "1");
+    world.run(500);
+    let name = ["a", "b", "c"].into_iter().find(|name| *name != leader).expect("two follow");
+    world.kill(name);
+    let (keys, whole) = (world.hosts[name].keys.clone(), world.hosts[name].log.clone());
+    let begin = || Begin::Resume { secret: secret() };
+    let last = whole.entries.last().expect("entries").len();
+    // The header (version, flags, length) is the log's to check.
+    for at in 8..last {
+        for bit in [1, 0x20] {
+            let mut log = whole.clone();
+            let entry = log.entries.last_mut().expect("entries");
+            let mut bytes = entry.to_vec();
+            bytes[at] ^= bit;
+            *entry = bytes.into();
+            let opened = world.try_open(name, keys.clone(), log, begin());
+            let error = opened.err().unwrap_or_else(|| panic!("byte {at}, bit {bit}"));
+            assert!(error.to_string().contains("entry "), "{error}");
+        }
+    }
+    assert!(world.try_open(name, keys, whole, begin()).is_ok());
+}

@@ -22,6 +22,7 @@ use crate::cft::api::{
     Address, Begin, Command, Config, Error, Input, MemberChange, Notice, Op, Output, PeerRef,
     Reply, Ticket, TxStatus, Wait,
 };
+use crate::cft::driver::OpenError;
 use crate::cft::keys::Keys;
 use crate::cft::log::{Log, Recovered, SnapshotFile};
 use crate::cft::wire::Packet;
@@ -369,6 +370,18 @@ impl World {
         };
         self.hosts.insert(name.to_owned(), host);
         self.dispatch(name, turn.outputs);
+    }
+
+    /// Whether a node can be opened with this log; nobody hears of it.
+    pub fn try_open(
+        &mut self,
+        name: &str,
+        keys: HashKeys,
+        log: MemoryLog,
+        begin: Begin,
+    ) -> Result<(), OpenError> {
+        let (config, recovered) = (self.config(name), log.recovered());
+        CftDriver::open(&mut self.env, config, begin, keys, recovered, log).map(|_| ())
     }
 
     /// A new node asks to join.

@@ -89,10 +89,6 @@ impl CftWorld {
             self.counts.add("damage_refused");
             return false;
         }
-        if changed.is_some_and(|seqno| seqno == last && shadow.is_signature(last)) {
-            self.counts.add("unnoticed_damage_of_the_last_signature");
-            return false;
-        }
         if let Some(seqno) = changed {
             let text = format!("n{node}: nothing notices that entry {seqno} has changed");
             self.fail("durability", text);
