@@ -251,7 +251,10 @@ where
     }
 
     /// The log begins after the snapshot, if there is one; the latest snapshot of the log.
-    fn put_down(&mut self, snapshot: Option<&SnapshotFile>) -> Result<Option<SnapshotFile>, String> {
+    fn put_down(
+        &mut self,
+        snapshot: Option<&SnapshotFile>,
+    ) -> Result<Option<SnapshotFile>, String> {
         if let Some(snapshot) = snapshot
             && self.recovered.snapshot.as_ref() != Some(snapshot)
         {
@@ -375,9 +378,7 @@ where
             Stage::Joining(joining) => {
                 not_a_member(NodeId(joining.keys.node().0), joining.stopped.clone())
             }
-            Stage::Installing(installing) => {
-                not_a_member(NodeId(installing.keys.node().0), None)
-            }
+            Stage::Installing(installing) => not_a_member(NodeId(installing.keys.node().0), None),
             Stage::Ended(node, reason) => not_a_member(*node, Some(reason.clone())),
         }
     }
