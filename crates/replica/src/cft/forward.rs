@@ -3,13 +3,17 @@
 //! A command is sent to the leader as soon as one is known, and again when another node leads or no
 //! answer comes. A write carries an idempotency key (its caller's, or a fresh one), so that it is
 //! done once however often it is sent. A member change is sent once.
+//!
+//! A refusal says that nothing was done, and never will be. So the leader takes each copy of a
+//! command once ([`Taken`]), and the node that has sent a write more than once does not believe one
+//! leader's refusal: another may have done it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use quorate_consensus::core::Time;
 
-use super::api::{Code, Command, Error, Ticket};
-use super::limits::{FORWARD_ATTEMPTS, FORWARD_RETRY_MS};
+use super::api::{Code, Command, Error, PeerRef, Ticket};
+use super::limits::{FORWARD_ATTEMPTS, FORWARD_RETRY_MS, MAX_REFUSALS};
 use super::waits::WaiterId;
 
 /// A command that waits for the leader.
@@ -25,6 +29,12 @@ pub struct Forward {
 }
 
 impl Forward {
+    /// Whether it is a write that some leader may have done, whatever another one says: it was sent
+    /// more than `sent` times.
+    pub const fn is_doubtful(&self, sent: u32) -> bool {
+        self.attempts > sent && matches!(self.command, Command::Write { .. })
+    }
+
     /// Until when its caller waits.
     pub const fn deadline(&self) -> Time {
         self.deadline
@@ -162,5 +172,62 @@ impl Forwards {
     /// When something has to be looked at.
     pub fn wake(&self) -> Option<Time> {
         self.due.first().map(|(at, _)| *at)
+    }
+}
+
+/// A command of another node: who forwarded it, under which id.
+type Source = (PeerRef, u64);
+
+/// Forwarded commands that this node has taken as the leader.
+#[derive(Debug, Default)]
+pub struct Taken {
+    /// Without an answer; each is among the waiters or the reads.
+    open: BTreeSet<Source>,
+    refused: BTreeMap<Source, Error>,
+    order: VecDeque<Source>,
+}
+
+/// What is to be done with a forwarded command.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Take {
+    /// Do it.
+    New,
+    /// It will be answered.
+    Open,
+    /// It was refused before: the same answer again.
+    Refused(Error),
+}
+
+impl Taken {
+    /// A command has come.
+    pub fn take(&mut self, peer: &PeerRef, id: u64) -> Take {
+        let source = (peer.clone(), id);
+        if let Some(error) = self.refused.get(&source) {
+            return Take::Refused(error.clone());
+        }
+        if self.open.insert(source) { Take::New } else { Take::Open }
+    }
+
+    /// It is answered, or will not be. Refusals for good are remembered; that a node does not lead
+    /// is none.
+    pub fn answered(&mut self, peer: &PeerRef, id: u64, refusal: Option<&Error>) {
+        let source = (peer.clone(), id);
+        if !self.open.remove(&source) {
+            return;
+        }
+        let Some(error) = refusal.filter(|error| error.code != Code::PrimaryNotFound) else {
+            return;
+        };
+        self.order.push_back(source.clone());
+        self.refused.insert(source, error.clone());
+        while self.order.len() > MAX_REFUSALS {
+            let oldest = self.order.pop_front();
+            oldest.and_then(|oldest| self.refused.remove(&oldest));
+        }
+    }
+
+    /// How many refusals are remembered.
+    pub fn len(&self) -> usize {
+        self.order.len()
     }
 }

@@ -43,6 +43,10 @@ pub const FORWARD_RETRY_MS: u64 = 1_000;
 /// Times a command is sent to a leader.
 pub const FORWARD_ATTEMPTS: u32 = 30;
 
+/// Refused writes of other nodes that are remembered, so that a copy which comes later is refused,
+/// too. The oldest are forgotten for new ones.
+pub const MAX_REFUSALS: usize = 16_384;
+
 /// Entries kept in memory for followers that are a little behind. Older ones are read back.
 pub const RECENT_ENTRIES: usize = 65_536;
 

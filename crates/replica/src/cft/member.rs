@@ -31,15 +31,15 @@ pub(in crate::cft) use self::joiners::SEAL_CONTEXT;
 use self::open::SERVICE_ENDORSEMENTS;
 use self::snapshots::Snapshots;
 use super::api::{
-    Address, Code, Config, Error, Input, Notice, Output, PeerRef, Reply, ServiceStatus, Ticket,
-    TxStatus,
+    Address, Code, Command, Config, Error, Input, Notice, Output, PeerRef, Reply, ServiceStatus,
+    Ticket, TxStatus,
 };
 use super::chain::Chain;
-use super::forward::Forwards;
+use super::forward::{Forwards, Take, Taken};
 use super::keys::Keys;
 use super::kv::Store;
 use super::limits::{
-    MAX_FORWARDS, MAX_READS, MAX_WAITERS, PACKET_BYTES, RECENT_BYTES, RECENT_ENTRIES,
+    MAX_FORWARDS, MAX_READS, MAX_REFUSALS, MAX_WAITERS, PACKET_BYTES, RECENT_BYTES, RECENT_ENTRIES,
 };
 use super::nodes::{Nodes, digest};
 use super::waits::{Answer, Origin, Waiter, Waits};
@@ -100,6 +100,10 @@ pub struct Member<K> {
     service: Option<ServiceInfo>,
     waits: Waits,
     forwards: Forwards,
+    /// Commands of other nodes.
+    taken: Taken,
+    /// Callers whose write was sent to a leader that may have done it.
+    doubtful: BTreeSet<Ticket>,
     reads: BTreeMap<u64, PendingRead>,
     next_read: u64,
     /// Reads that wait for the first commit of this leader.
@@ -469,7 +473,7 @@ impl<K: Keys> Member<K> {
                     return;
                 }
                 for (id, command) in commands {
-                    self.command(env, Origin::Remote(peer.clone(), id), command);
+                    self.take_forwarded(env, &peer, id, command);
                 }
             }
             Packet::Forwarded(answers) if self.nodes.is_node(&peer) => {
@@ -503,6 +507,19 @@ impl<K: Keys> Member<K> {
             }
             Packet::FetchSnapshot { seqno, offset } => self.serve_snapshot(peer, seqno, offset),
             Packet::JoinAnswer(_) | Packet::SnapshotPart { .. } => {}
+        }
+    }
+
+    /// Another node's command. What may change something is taken once, however often it comes.
+    fn take_forwarded(&mut self, env: &mut Env, peer: &PeerRef, id: u64, command: Command) {
+        let origin = Origin::Remote(peer.clone(), id);
+        if !matches!(command, Command::Write { .. } | Command::Member(_)) {
+            return self.command(env, origin, command);
+        }
+        match self.taken.take(peer, id) {
+            Take::New => self.command(env, origin, command),
+            Take::Open => {}
+            Take::Refused(error) => self.reply(&origin, Err(error)),
         }
     }
 
@@ -603,6 +620,7 @@ impl<K: Keys> Member<K> {
     /// How full the buffers are.
     pub fn footprint(&self, into: &mut Footprint) {
         into.add("cft_waiters", self.waits.len(), MAX_WAITERS);
+        into.add("cft_refusals", self.taken.len(), MAX_REFUSALS);
         into.add("cft_forwards", self.forwards.len(), MAX_FORWARDS);
         into.add(
             "cft_reads",
@@ -625,9 +643,17 @@ impl<K: Keys> Member<K> {
     fn reply(&mut self, origin: &Origin, result: Result<Reply, Error>) {
         match origin {
             Origin::Local(ticket) => {
+                let result = match result {
+                    Err(error) if self.doubtful.remove(ticket) => Err(in_doubt(&error)),
+                    result => {
+                        self.doubtful.remove(ticket);
+                        result
+                    }
+                };
                 self.step.output(Output::Reply(*ticket, result));
             }
             Origin::Remote(peer, id) => {
+                self.taken.answered(peer, *id, result.as_ref().err());
                 self.answers.entry(peer.clone()).or_default().push((*id, result));
             }
         }
@@ -642,9 +668,9 @@ impl<K: Keys> Member<K> {
             match waiter.answer {
                 // If what it was compared with is lost, the node that forwarded it asks again.
                 Answer::Refusal(error) if status == TxStatus::Committed => {
-                    self.answers.entry(peer).or_default().push((id, Err(error)));
+                    self.reply(&Origin::Remote(peer, id), Err(error));
                 }
-                Answer::Refusal(_) => {}
+                Answer::Refusal(_) => self.taken.answered(&peer, id, None),
                 _ if is_final => self.decided.entry(peer).or_default().push((id, tx, status)),
                 _ => {}
             }
@@ -749,6 +775,9 @@ impl<K: Keys> Member<K> {
         if self.leads() {
             if !self.retires() {
                 for forward in self.forwards.take_unsent() {
+                    if forward.is_doubtful(0) {
+                        self.doubtful.insert(forward.ticket);
+                    }
                     self.command(env, Origin::Local(forward.ticket), forward.command);
                 }
             }
@@ -778,6 +807,15 @@ fn split<T>(items: Vec<T>, weight: impl Fn(&T) -> usize) -> Vec<Vec<T>> {
         room = room.saturating_sub(weight);
     }
     parts
+}
+
+/// One leader has refused a write, but another one may have done it.
+fn in_doubt(error: &Error) -> Error {
+    if error.code == Code::TransactionReplicationFailed {
+        return error.clone();
+    }
+    let message = format!("it was sent to more than one leader and may be done; one said: {error}");
+    Error::new(Code::TransactionReplicationFailed, message)
 }
 
 /// Why a command is refused, from why the protocol does.

@@ -382,6 +382,9 @@ impl<K: Keys> Member<K> {
         }
         let Some(forward) = self.forwards.take(id) else { return };
         let origin = Origin::Local(forward.ticket);
+        if forward.is_doubtful(1) {
+            self.doubtful.insert(forward.ticket);
+        }
         let waits = matches!(forward.command, Command::Write { wait: Wait::Committed { .. }, .. });
         let (tx, results, repeated) = match result {
             Ok(Reply::Written { tx, status, results, repeated })

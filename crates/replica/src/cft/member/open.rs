@@ -24,7 +24,7 @@ use super::{Keyed, Member, MemberStep, Recent, me, row_key};
 use crate::cft::api::{Begin, Config, PeerRef};
 use crate::cft::chain::Chain;
 use crate::cft::driver::OpenError;
-use crate::cft::forward::Forwards;
+use crate::cft::forward::{Forwards, Taken};
 use crate::cft::keys::Keys;
 use crate::cft::kv::Store;
 use crate::cft::limits::REPLAY_BYTES;
@@ -118,6 +118,8 @@ impl<K: Keys> Member<K> {
             service: None,
             waits: Waits::default(),
             forwards: Forwards::new(env.rng.next_u64()),
+            taken: Taken::default(),
+            doubtful: std::collections::BTreeSet::new(),
             reads: BTreeMap::new(),
             next_read: 0,
             early_reads: Vec::new(),

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use rand_core::Rng as _;
 
-use super::world::{World, committed, put, write};
+use super::world::{World, committed, peer, put, write};
 use crate::cft::api::{
-    Code, Command, MemberChange, Op, OpResult, Reply, Ticket, TxStatus, Wait,
+    Code, Command, Input, MemberChange, Op, OpResult, Reply, Ticket, TxStatus, Wait,
 };
+use crate::cft::wire::Packet;
 
 fn quiet(_: &mut crate::cft::api::Config) {}
 
@@ -266,4 +267,56 @@ fn a_joiner_whose_disk_fails_stalls_and_goes_on_when_it_has_room() {
     world.put("b", "k", "v");
     world.run(500);
     world.assert_alike(&[]);
+}
+
+fn from_to(from: &str, to: &str) -> Command {
+    let (map, key) = ("records".into(), b"k".to_vec());
+    let (expected, value) = (Some(from.as_bytes().into()), Some(to.as_bytes().into()));
+    let ops = vec![Op::CompareAndSet { map, key, expected, value }];
+    Command::Write { ops, idempotency: Some(vec![7]), wait: committed(5_000), session: None }
+}
+
+#[test]
+fn a_copy_of_a_refused_write_is_not_done_later() {
+    let mut world = World::three(64, quiet);
+    let leader = world.leader().expect("one leads");
+    let follower = ["a", "b", "c"].into_iter().find(|n| *n != leader).expect("two follow");
+    world.put(&leader, "k", "1");
+    let forward = || Packet::Forward(vec![(5, from_to("2", "3"))]);
+    let give = |world: &mut World| {
+        let host = world.hosts.get_mut(&leader).expect("a host");
+        host.inputs.push(Input::Packet(peer(follower), forward()));
+    };
+    // The second copy comes while the first one waits, the third when it has been refused.
+    world.command(&leader, write(vec![put("other", "1")], Wait::Response));
+    give(&mut world);
+    give(&mut world);
+    world.command(&leader, write(vec![put("k", "2")], Wait::Response));
+    give(&mut world);
+    world.run(500);
+    world.put(&leader, "k", "2");
+    give(&mut world);
+    world.run(500);
+    assert_eq!(world.value(&leader, "k").as_deref(), Some("2"), "it was refused");
+}
+
+#[test]
+fn a_refusal_is_believed_only_of_a_write_that_was_sent_once() {
+    let mut world = World::three(65, quiet);
+    let leader = world.leader().expect("one leads");
+    let follower = ["a", "b", "c"].into_iter().find(|n| *n != leader).expect("two follow");
+    world.put(&leader, "k", "1");
+    let once = world.command(follower, from_to("2", "3"));
+    world.run(500);
+    let refusal = world.replies[&once].result.as_ref().expect_err("it is not 2");
+    assert_eq!(refusal.code, Code::PreconditionFailed);
+    // The leader hears it and is not heard any more.
+    for other in ["a", "b", "c"].into_iter().filter(|other| *other != leader) {
+        world.cut.insert((leader.clone(), other.to_owned()));
+    }
+    let twice = world.command(follower, from_to("2", "4"));
+    world.run(20_000);
+    assert_ne!(world.leader().as_ref(), Some(&leader));
+    let doubt = world.replies[&twice].result.as_ref().expect_err("it is not 2");
+    assert_eq!(doubt.code, Code::TransactionReplicationFailed);
 }
