@@ -467,7 +467,7 @@ where
 
     /// Messages become packets: entries are put in, messages to one node travel together.
     fn send_messages(&mut self, sends: Vec<(NodeId, RaftMessage)>, outputs: &mut Vec<Output>) {
-        let Stage::Running(member) = &self.stage else { return };
+        let Stage::Running(member) = &mut self.stage else { return };
         let mut by_node: BTreeMap<NodeId, Vec<RaftMessage>> = BTreeMap::new();
         for (node, message) in sends {
             by_node.entry(node).or_default().push(message);
@@ -475,6 +475,10 @@ where
         let (from, group) = (member.raft_state().me(), member.config().group);
         for (node, messages) in by_node {
             let Some(peer) = member.peer_of(&node) else { continue };
+            if let Some(introduction) = member.introduction(&node) {
+                let (to, packet) = (Address::Peer(peer.clone()), introduction.encode(group));
+                outputs.push(Output::Send { to, packet });
+            }
             let (mut room, mut part) = (PACKET_BYTES, Vec::new());
             let mut read_back = READ_BACK_BYTES;
             let mut parts = Vec::new();

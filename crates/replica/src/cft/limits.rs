@@ -65,6 +65,13 @@ pub const MAX_PACKET_MESSAGES: usize = 4_096;
 /// Nodes that ask to join. Further ones are refused until the operator has decided.
 pub const MAX_PENDING_NODES: usize = 64;
 
+/// Nodes that introduced themselves and that the own ledger does not name yet. The oldest are
+/// forgotten for new ones.
+pub const MAX_INTRODUCED: usize = 64;
+
+/// How often a node introduces itself to one that it hears nothing of.
+pub const INTRODUCE_MS: u64 = 1_000;
+
 /// Rhythm in which a joiner asks.
 pub const JOIN_MS: u64 = 500;
 

@@ -2,6 +2,7 @@
 //! gives one step; [`super::driver`] makes its records durable and lets it out.
 
 mod commands;
+mod introductions;
 mod joiners;
 mod open;
 mod operators;
@@ -27,6 +28,7 @@ use quorate_ledger::ccf::{Transaction, TxId};
 use quorate_ledger::state::{Value, WriteSet};
 
 use self::commands::PendingRead;
+use self::introductions::Acquaintances;
 pub(in crate::cft) use self::joiners::SEAL_CONTEXT;
 use self::open::SERVICE_ENDORSEMENTS;
 use self::snapshots::Snapshots;
@@ -39,7 +41,8 @@ use super::forward::{Forwards, Take, Taken};
 use super::keys::Keys;
 use super::kv::Store;
 use super::limits::{
-    MAX_FORWARDS, MAX_READS, MAX_REFUSALS, MAX_WAITERS, PACKET_BYTES, RECENT_BYTES, RECENT_ENTRIES,
+    MAX_FORWARDS, MAX_INTRODUCED, MAX_READS, MAX_REFUSALS, MAX_WAITERS, PACKET_BYTES, RECENT_BYTES,
+    RECENT_ENTRIES,
 };
 use super::nodes::{Nodes, digest};
 use super::waits::{Answer, Origin, Waiter, Waits};
@@ -95,6 +98,7 @@ pub struct Member<K> {
     /// Entries that mean something to the protocol but are no signatures: few.
     kinds: BTreeMap<Seqno, Kind>,
     nodes: Nodes,
+    acquaintances: Acquaintances,
     keyed: Keyed,
     /// The service's row as of the last transaction appended.
     service: Option<ServiceInfo>,
@@ -145,7 +149,8 @@ impl<K: Keys> Member<K> {
                 Input::Command(ticket, command) => {
                     self.command(env, Origin::Local(ticket), command);
                 }
-                Input::Connected(_) | Input::Wake => {}
+                Input::Connected(peer) => self.connected(&peer),
+                Input::Wake => {}
             }
         }
         if self.stopped.is_none() {
@@ -464,6 +469,7 @@ impl<K: Keys> Member<K> {
                 if to != self.raft.me() || self.nodes.peer(&from).as_ref() != Some(&peer) {
                     return;
                 }
+                self.heard(from);
                 for message in messages {
                     self.feed(env, Event::Receive(from, Verified::assume(message)));
                 }
@@ -506,6 +512,7 @@ impl<K: Keys> Member<K> {
                 }
             }
             Packet::FetchSnapshot { seqno, offset } => self.serve_snapshot(peer, seqno, offset),
+            Packet::Introduction(introduction) => self.introduced(peer, &introduction),
             Packet::JoinAnswer(_) | Packet::SnapshotPart { .. } => {}
         }
     }
@@ -620,6 +627,7 @@ impl<K: Keys> Member<K> {
     /// How full the buffers are.
     pub fn footprint(&self, into: &mut Footprint) {
         into.add("cft_waiters", self.waits.len(), MAX_WAITERS);
+        into.add("cft_introduced", self.nodes.introduced(), MAX_INTRODUCED);
         into.add("cft_refusals", self.taken.len(), MAX_REFUSALS);
         into.add("cft_forwards", self.forwards.len(), MAX_FORWARDS);
         into.add(

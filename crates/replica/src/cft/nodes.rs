@@ -1,7 +1,7 @@
 //! The nodes of a group as the ledger knows them, and what a write to their rows means to the
 //! protocol: [R11], [R12].
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use quorate_consensus::raft::{Kind, NodeId, Seqno};
@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::api::PeerRef;
 use super::kv::Store;
+use super::limits::MAX_INTRODUCED;
 
 /// The member change that waits for its learners, one row. Ours.
 pub const MEMBER_CHANGE: &str = "public:quorate.member_change";
@@ -65,6 +66,8 @@ pub struct Nodes {
     pub committed: BTreeMap<NodeId, (NodeInfo, Seqno)>,
     /// Peers of nodes that the rows do not tell yet: from the admission of a joiner.
     told: BTreeMap<NodeId, PeerRef>,
+    /// Peers of nodes that introduced themselves, the oldest first.
+    introduced: VecDeque<(NodeId, PeerRef)>,
 }
 
 impl Nodes {
@@ -73,15 +76,39 @@ impl Nodes {
         self.told.extend(nodes);
     }
 
+    /// A node that nobody has named showed who it is. What the rows say counts more.
+    pub fn introduce(&mut self, node: NodeId, peer: PeerRef) {
+        self.introduced.retain(|(other, _)| *other != node && !self.head.contains_key(other));
+        if self.introduced.len() >= MAX_INTRODUCED {
+            self.introduced.pop_front();
+        }
+        self.introduced.push_back((node, peer));
+    }
+
+    /// How many introduced themselves.
+    pub fn introduced(&self) -> usize {
+        self.introduced.len()
+    }
+
     /// Where a node is.
     pub fn peer(&self, node: &NodeId) -> Option<PeerRef> {
-        self.head.get(node).and_then(peer_of).or_else(|| self.told.get(node).cloned())
+        let introduced = || {
+            let found = self.introduced.iter().find(|(other, _)| other == node);
+            found.map(|(_, peer)| peer.clone())
+        };
+        let named = self.head.get(node).and_then(peer_of).or_else(|| self.told.get(node).cloned());
+        named.or_else(introduced)
     }
 
     /// Whether any node is there.
     pub fn is_node(&self, peer: &PeerRef) -> bool {
         let text = peer_text(peer);
-        self.head.values().any(|row| row.peer == text) || self.told.values().any(|p| p == peer)
+        self.head.values().any(|row| row.peer == text)
+            || self
+                .told
+                .values()
+                .chain(self.introduced.iter().map(|(_, at)| at))
+                .any(|at| at == peer)
     }
 
     /// Whether a node is there that is, was, or becomes a member.

@@ -5,7 +5,8 @@
 //! ```
 //! with kinds from 32 on. Nothing is signed: the link vouches for the peer, and the group's nodes
 //! trust each other not to lie. Protocol messages name their sender and receiver; they count if they
-//! come from the peer that the ledger (or the admission of a joiner) names for the sender.
+//! come from the peer that the ledger (or the admission of a joiner) names for the sender, or, if
+//! they name none, from where the sender introduced itself.
 
 pub(super) mod codec;
 
@@ -60,6 +61,8 @@ pub enum Packet {
         /// First byte of the part.
         offset: u64,
     },
+    /// A node says who it is, to one whose ledger may not name it yet.
+    Introduction(Box<Introduction>),
     /// A part of a snapshot.
     SnapshotPart {
         /// Which one; 0: there is none.
@@ -103,6 +106,30 @@ impl JoinRequest {
             .field(&self.peer.0)
             .field(self.rpc_address.as_bytes())
             .field(self.encryption_key.as_bytes())
+            .finish()
+    }
+}
+
+/// A node says who it is. A member that was down while another node joined, and came to lead, hears
+/// of it by this alone: its own ledger does not name it before it has caught up.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Introduction {
+    /// Its public key (SPKI DER); its digest is its id.
+    pub public_key: Vec<u8>,
+    /// Its certificate by the service (PEM).
+    pub certificate: String,
+    /// Its signature over [`Introduction::statement`].
+    pub proof: Vec<u8>,
+}
+
+impl Introduction {
+    /// What the node signs: that it is at this peer, from whom it has to come.
+    #[must_use]
+    pub fn statement(group: GroupId, public_key: &[u8], peer: &PeerRef) -> Digest {
+        Hasher::new("quorate.cft.introduction.v1")
+            .field(group.0.as_bytes())
+            .field(public_key)
+            .field(&peer.0)
             .finish()
     }
 }

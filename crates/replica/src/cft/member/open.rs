@@ -114,6 +114,7 @@ impl<K: Keys> Member<K> {
             recent: Recent::default(),
             kinds: BTreeMap::new(),
             nodes: Nodes::default(),
+            acquaintances: super::Acquaintances::default(),
             keyed: Keyed::default(),
             service: None,
             waits: Waits::default(),

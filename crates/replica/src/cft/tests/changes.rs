@@ -2,10 +2,14 @@
 
 use quorate_consensus::raft::{Phase, Role};
 
-use super::world::{World, committed, put, write};
+use quorate_ledger::ccf::Notary as _;
+
+use super::world::{HashKeys, World, committed, peer, put, write};
 use crate::cft::api::{
-    Answer, Code, Command, MemberChange, NodeStatus, Query, Reply, TxStatus, Wait,
+    Answer, Code, Command, Input, MemberChange, NodeStatus, Query, Reply, TxStatus, Wait,
 };
+use crate::cft::keys::Keys as _;
+use crate::cft::wire::{Introduction, Packet};
 
 fn quiet(_: &mut crate::cft::api::Config) {}
 
@@ -279,4 +283,59 @@ fn a_removed_node_does_not_come_back() {
     world.run(10);
     let error = world.replies[&ticket].result.as_ref().expect_err("no member");
     assert_eq!(error.code, Code::NodeCannotHandleRequest);
+}
+
+#[test]
+fn a_member_that_was_down_learns_of_a_new_leader() {
+    let mut world = World::three(29, quiet);
+    world.run_until(5_000, |world| world.leader().is_some());
+    let leader = world.leader().expect("one leads");
+    let old = ["a", "b", "c"].into_iter().find(|name| *name != leader).expect("two follow");
+    world.kill(old);
+    world.join("d", false);
+    world.add("d");
+    for _ in 0..50 {
+        let leader = world.leader().expect("one leads");
+        if leader == "d" {
+            break;
+        }
+        world.command(&leader, Command::Nominate);
+        world.run(2_000);
+    }
+    assert_eq!(world.leader().as_deref(), Some("d"));
+    world.resume(old);
+    world.run(3_000);
+    world.put(old, "k", "v");
+    world.run(1_000);
+    assert_eq!(world.leader().as_deref(), Some("d"), "it was not disturbed");
+    world.assert_alike(&[]);
+}
+
+#[test]
+fn only_who_the_service_has_endorsed_is_introduced() {
+    let mut world = World::three(30, quiet);
+    let stranger = HashKeys::new("x");
+    let statement =
+        Introduction::statement(world.config("x").group, &stranger.public_key(), &peer("x"));
+    let service = world.hosts["a"].keys.service_certificate().to_owned();
+    let introduction = |certificate: &str, proof: Vec<u8>| {
+        let certificate = certificate.to_owned();
+        let public_key = stranger.public_key();
+        Packet::Introduction(Box::new(Introduction { public_key, certificate, proof }))
+    };
+    let endorsed = format!("node {} by {service}", stranger.node());
+    let good = introduction(&endorsed, stranger.prove(&statement));
+    let give = |world: &mut World, from: &str, packet: &Packet| {
+        let host = world.hosts.get_mut("a").expect("a host");
+        host.inputs.push(Input::Packet(peer(from), packet.clone()));
+        world.run(1);
+        world.member("a").expect("a member").peer_of(&world.id("x"))
+    };
+    let none = introduction("nobody", stranger.prove(&statement));
+    assert_eq!(give(&mut world, "x", &none), None, "not endorsed");
+    assert_eq!(give(&mut world, "x", &introduction(&endorsed, vec![1])), None, "no proof");
+    assert_eq!(give(&mut world, "y", &good), None, "from somewhere else");
+    assert_eq!(give(&mut world, "x", &good), Some(peer("x")));
+    let own = world.member("a").expect("a member").peer_of(&world.id("b"));
+    assert_eq!(own, Some(peer("b")), "the ledger counts");
 }

@@ -90,6 +90,10 @@ impl Notary for HashKeys {
             && signed.service == tag("service", by.service, root, id)
     }
 
+    fn is_endorsed(&self, node: &LedgerNodeId, certificate: &str, service: &str) -> bool {
+        certificate == format!("node {node} by {service}")
+    }
+
     fn endorse(&self, public_key: &[u8], _: &str, _: u64) -> Result<String, NotaryError> {
         self.service_key()?;
         Ok(format!("node {} by {}", sha256(public_key), self.service_certificate))

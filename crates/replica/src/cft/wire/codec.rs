@@ -7,7 +7,7 @@ use quorate_consensus::raft::{RaftMessage, Seqno};
 use quorate_ledger::codec::{Canonical, CodecError, Reader, Writer};
 use quorate_ledger::state::{MAX_KEY, MAX_MAP_NAME, MAX_VALUE, Value};
 
-use super::{Forwarded, JoinAnswer, JoinRequest, Packet};
+use super::{Forwarded, Introduction, JoinAnswer, JoinRequest, Packet};
 use crate::cft::api::{
     Code, Command, Consistency, Error, MemberChange, NodeId, Op, OpResult, PeerRef, Reply, TxId,
     TxStatus, Wait,
@@ -500,6 +500,12 @@ pub(super) fn write_packet(writer: &mut Writer, packet: &Packet) {
             writer.u8(9);
             write_part(writer, [*seqno, *evidence, *offset, *total], bytes);
         }
+        Packet::Introduction(introduction) => {
+            writer.u8(10);
+            writer.bytes(&introduction.public_key);
+            writer.bytes(introduction.certificate.as_bytes());
+            writer.bytes(&introduction.proof);
+        }
     }
 }
 
@@ -530,6 +536,11 @@ pub(super) fn read_packet(reader: &mut Reader<'_>) -> Result<Packet, CodecError>
             let bytes = reader.bytes("part", SNAPSHOT_PART)?.to_vec();
             Packet::SnapshotPart { seqno, evidence, offset, total, bytes }
         }
+        10 => Packet::Introduction(Box::new(Introduction {
+            public_key: reader.bytes("public key", MAX_JOIN_FIELD)?.to_vec(),
+            certificate: reader.text("certificate", MAX_JOIN_FIELD)?,
+            proof: reader.bytes("proof", MAX_JOIN_FIELD)?.to_vec(),
+        })),
         _ => return tag("packet"),
     })
 }
