@@ -1,7 +1,8 @@
 //! The heart: one function from an event to a [`Step`].
 //!
 //! A step's sends and outputs are private. [`Journal::persist`] alone hands them out, after the
-//! step's records are durable: to send before the disk does not compile.
+//! step's records are durable: to send before the disk does not compile. The exception says so where
+//! it is sent ([`Step::send_ahead`]).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -197,6 +198,8 @@ pub enum Topic {
 #[must_use = "a step dropped is a message lost"]
 pub struct Step<M, O = Decision, T = Target, R = Record> {
     records: Vec<R>,
+    ahead: Vec<(T, M)>,
+    held: bool,
     sends: Vec<(T, M)>,
     outputs: Vec<O>,
     wake: Option<Time>,
@@ -208,6 +211,8 @@ impl<M, O, T, R> Default for Step<M, O, T, R> {
     fn default() -> Self {
         Self {
             records: Vec::new(),
+            ahead: Vec::new(),
+            held: false,
             sends: Vec::new(),
             outputs: Vec::new(),
             wake: None,
@@ -234,6 +239,27 @@ impl<M, O, T, R> Step<M, O, T, R> {
     pub fn send(&mut self, target: T, message: M) -> &mut Self {
         self.sends.push((target, message));
         self
+    }
+
+    /// Sends a message that promises nothing about the disk of its sender, and on which nothing is
+    /// built here before the records are durable: it may leave while they are being written
+    /// ([`Step::take_ahead`]).
+    pub fn send_ahead(&mut self, target: T, message: M) -> &mut Self {
+        self.ahead.push((target, message));
+        self
+    }
+
+    /// A record of this step is such that nothing at all may leave before it is durable: neither of
+    /// this step nor of a step it is merged into.
+    pub const fn hold(&mut self) -> &mut Self {
+        self.held = true;
+        self
+    }
+
+    /// Takes out what may leave before the records are durable: nothing if the step is held.
+    #[must_use]
+    pub fn take_ahead(&mut self) -> Vec<(T, M)> {
+        if self.held { Vec::new() } else { std::mem::take(&mut self.ahead) }
     }
 
     /// Hands something to the parent or the world.
@@ -263,6 +289,8 @@ impl<M, O, T, R> Step<M, O, T, R> {
     /// Appends `other`, in order.
     pub fn extend(&mut self, other: Self) -> &mut Self {
         self.records.extend(other.records);
+        self.ahead.extend(other.ahead);
+        self.held |= other.held;
         self.sends.extend(other.sends);
         self.outputs.extend(other.outputs);
         if let Some(time) = other.wake {
@@ -279,6 +307,8 @@ impl<M, O, T, R> Step<M, O, T, R> {
     pub fn adopt<N, P>(self, mut message: impl FnMut(M) -> N) -> (Step<N, P, T, R>, Vec<O>) {
         let step = Step {
             records: self.records,
+            ahead: self.ahead.into_iter().map(|(t, m)| (t, message(m))).collect(),
+            held: self.held,
             sends: self.sends.into_iter().map(|(t, m)| (t, message(m))).collect(),
             outputs: Vec::new(),
             wake: self.wake,
@@ -293,6 +323,8 @@ impl<M, O, T, R> Step<M, O, T, R> {
     pub fn redirect<N>(self, mut rewrite: impl FnMut(T, M) -> Vec<(T, N)>) -> Step<N, O, T, R> {
         Step {
             records: self.records,
+            ahead: self.ahead.into_iter().flat_map(|(t, m)| rewrite(t, m)).collect(),
+            held: self.held,
             sends: self.sends.into_iter().flat_map(|(t, m)| rewrite(t, m)).collect(),
             outputs: self.outputs,
             wake: self.wake,
@@ -323,6 +355,7 @@ impl<M, O, T, R> Step<M, O, T, R> {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.records.is_empty()
+            && self.ahead.is_empty()
             && self.sends.is_empty()
             && self.outputs.is_empty()
             && self.wake.is_none()
@@ -330,10 +363,13 @@ impl<M, O, T, R> Step<M, O, T, R> {
             && self.trace.is_empty()
     }
 
-    /// The one way out, private to this module: see [`Journal::persist`].
-    fn release(self) -> Released<M, O, T> {
+    /// The one way out of everything that was not sent ahead, private to this module: see
+    /// [`Journal::persist`].
+    fn release(mut self) -> Released<M, O, T> {
+        // What could have left ahead was said first.
+        self.ahead.append(&mut self.sends);
         Released {
-            sends: self.sends,
+            sends: self.ahead,
             outputs: self.outputs,
             wake: self.wake,
             evidence: self.evidence,

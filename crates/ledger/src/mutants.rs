@@ -96,6 +96,8 @@ pub enum Mutant {
     RaftViewUnwritten,
     /// Raft: entries are not written before the ACK leaves.
     RaftAckUnwritten,
+    /// A member of signed Raft: it acknowledges entries while its disk still writes them.
+    CftAckAhead,
     /// A member of signed Raft: its log does not sync what it appends.
     CftAppendUnsynced,
     /// A member of signed Raft: what its log could not write counts as written.
@@ -146,7 +148,8 @@ impl Mutant {
     ];
 
     /// Those of members of signed Raft, around its core.
-    pub const CFT: [Self; 10] = [
+    pub const CFT: [Self; 11] = [
+        Self::CftAckAhead,
         Self::CftAppendUnsynced,
         Self::CftAppendFailed,
         Self::CftVoteForgotten,

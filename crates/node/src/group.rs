@@ -359,7 +359,7 @@ impl Host {
     fn run(&mut self) {
         loop {
             let wait = self.wake.map(|time| self.clock.until(time));
-            let Some(work) = self.port.queues.take(wait) else { break };
+            let Some(work) = self.port.queues.take(wait, false) else { break };
             self.turn(work);
         }
         let goodbye = vec![Input::Command(self.ticket(), Command::Leave)];

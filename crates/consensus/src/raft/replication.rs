@@ -109,8 +109,15 @@ impl Raft {
             let end_of_run = if !one_view { last_idx } else { end_of_view.min(last_idx) };
             let end = end_of_run.min(start.saturating_add(self.batch.size) - 1);
             if !(self.is_gone() && start >= end) {
-                let message = self.append_entries(start - 1, end);
-                turn.send(to, RaftMessage::AppendEntries(message));
+                let message = RaftMessage::AppendEntries(self.append_entries(start - 1, end));
+                // Ours: while the leader's disk writes, so do those of the others. It counts itself
+                // only with their answers, which it hears when its own entries are durable (section
+                // 10.2.1 of Ongaro's thesis); a leader that is a quorum by itself hears nobody.
+                if self.is_alone() {
+                    turn.send(to, message);
+                } else {
+                    turn.send_ahead(to, message);
+                }
             }
             if let Some(peer) = self.peers.get_mut(&to) {
                 peer.sent = end;
@@ -228,7 +235,11 @@ impl Raft {
             format!("answers {to} {} {term}.{last_log_idx}", if success { "ACK" } else { "NACK" })
         });
         let answer = AppendEntriesResponse { term, last_log_idx, success, round };
-        turn.send(to, RaftMessage::AppendEntriesResponse(answer));
+        let answer = RaftMessage::AppendEntriesResponse(answer);
+        if mutated(Mutant::CftAckAhead) {
+            return turn.send_ahead(to, answer);
+        }
+        turn.send(to, answer);
     }
 
     fn nack(&self, turn: &mut Turn<'_>, to: NodeId, round: u64) {

@@ -150,7 +150,17 @@ impl<'a> Turn<'a> {
         self.step.send(to, message);
     }
 
+    /// The message may leave before the entries of this step are durable here.
+    pub(super) fn send_ahead(&mut self, to: NodeId, message: RaftMessage) {
+        self.step.send_ahead(to, message);
+    }
+
+    /// What is said in a view counts on the vote in it, and what is said of a log on what was cut
+    /// from it: nothing leaves before these are durable. Entries bind nobody else.
     pub(super) fn record(&mut self, record: LogRecord) {
+        if !matches!(record, LogRecord::Append(_)) {
+            self.step.hold();
+        }
         self.step.record(record);
     }
 

@@ -42,13 +42,20 @@ struct Inbox<I, C, Q> {
     packets: VecDeque<(I, usize)>,
     packet_bytes: usize,
     commands: VecDeque<C>,
+    /// Commands that gain by waiting while the group holds them.
+    patient: VecDeque<C>,
+    /// The group does not want patient commands now.
+    holds: bool,
     queries: VecDeque<Q>,
     closed: bool,
 }
 
 impl<I, C, Q> Inbox<I, C, Q> {
     fn is_empty(&self) -> bool {
-        self.packets.is_empty() && self.commands.is_empty() && self.queries.is_empty()
+        self.packets.is_empty()
+            && self.commands.is_empty()
+            && self.queries.is_empty()
+            && (self.patient.is_empty() || (self.holds && !self.closed))
     }
 }
 
@@ -66,6 +73,8 @@ impl<I, C, Q> Port<I, C, Q> {
             packets: VecDeque::new(),
             packet_bytes: 0,
             commands: VecDeque::new(),
+            patient: VecDeque::new(),
+            holds: false,
             queries: VecDeque::new(),
             closed: false,
         };
@@ -95,16 +104,32 @@ impl<I, C, Q> Port<I, C, Q> {
     /// # Errors
     /// [`Busy`].
     pub fn command(&self, command: C) -> Result<(), Busy> {
+        self.queue(command, false)
+    }
+
+    /// Queues a command that gains by waiting while the group does not want it.
+    ///
+    /// # Errors
+    /// [`Busy`].
+    pub fn patient(&self, command: C) -> Result<(), Busy> {
+        self.queue(command, true)
+    }
+
+    fn queue(&self, command: C, patient: bool) -> Result<(), Busy> {
         let mut inbox = self.inbox.lock();
         if inbox.closed {
             return Err(Busy::Closed);
         }
-        if inbox.commands.len() >= self.limits.commands {
+        if inbox.commands.len() + inbox.patient.len() >= self.limits.commands {
             return Err(Busy::Full);
         }
-        inbox.commands.push_back(command);
+        let queue = if patient { &mut inbox.patient } else { &mut inbox.commands };
+        queue.push_back(command);
+        let held = patient && inbox.holds;
         drop(inbox);
-        self.wake.notify_one();
+        if !held {
+            self.wake.notify_one();
+        }
         Ok(())
     }
 
@@ -133,9 +158,10 @@ impl<I, C, Q> Port<I, C, Q> {
     }
 
     /// Waits for work, at most `wait` (for ever if `None`); empty work when the time is up, `None`
-    /// when the port is closed and empty.
-    pub fn take(&self, wait: Option<Duration>) -> Option<Work<I, C, Q>> {
+    /// when the port is closed and empty. While `holds`, patient commands stay where they are.
+    pub fn take(&self, wait: Option<Duration>, holds: bool) -> Option<Work<I, C, Q>> {
         let mut inbox = self.inbox.lock();
+        inbox.holds = holds;
         let deadline = wait.map(|wait| std::time::Instant::now() + wait);
         while inbox.is_empty() {
             if inbox.closed {
@@ -151,7 +177,12 @@ impl<I, C, Q> Port<I, C, Q> {
             }
         }
         let commands = inbox.commands.len().min(self.limits.turn_inputs / 2);
-        let commands: Vec<C> = inbox.commands.drain(..commands).collect();
+        let mut commands: Vec<C> = inbox.commands.drain(..commands).collect();
+        if !holds || inbox.closed {
+            let room = self.limits.turn_inputs / 2 - commands.len();
+            let patient = inbox.patient.len().min(room);
+            commands.extend(inbox.patient.drain(..patient));
+        }
         let packets = inbox.packets.len().min(self.limits.turn_inputs - commands.len());
         let mut bytes = 0;
         let inputs = inbox.packets.drain(..packets).map(|(input, size)| {
@@ -191,12 +222,12 @@ mod tests {
             assert_eq!(port.command(n), Ok(()));
         }
         assert_eq!(port.command(0), Err(Busy::Full));
-        let work = port.take(None).expect("work");
+        let work = port.take(None, false).expect("work");
         assert_eq!(work.commands, (0..20).collect::<Vec<_>>());
         assert_eq!(work.inputs, (0..20).collect::<Vec<_>>());
         let mut inputs = work.inputs.len();
         port.close();
-        while let Some(work) = port.take(None) {
+        while let Some(work) = port.take(None, false) {
             inputs += work.inputs.len();
         }
         assert_eq!(inputs, LIMITS.packets);
@@ -207,22 +238,37 @@ mod tests {
         let port: Port<u8, (), ()> = Port::new(LIMITS);
         port.packet(1, 600);
         port.packet(2, 600);
-        assert_eq!(port.take(None).expect("work").inputs, [1]);
+        assert_eq!(port.take(None, false).expect("work").inputs, [1]);
         port.packet(3, 1000);
-        assert_eq!(port.take(None).expect("work").inputs, [3]);
+        assert_eq!(port.take(None, false).expect("work").inputs, [3]);
+    }
+
+    #[test]
+    fn patient_commands_wait_while_they_are_held_and_no_longer() {
+        let port: Port<(), u32, ()> = Port::new(LIMITS);
+        assert_eq!((port.patient(1), port.command(2)), (Ok(()), Ok(())));
+        assert_eq!(port.take(None, true).expect("work").commands, [2]);
+        let nothing = port.take(Some(Duration::ZERO), true).expect("the time is up");
+        assert!(nothing.commands.is_empty());
+        assert_eq!(port.command(3), Ok(()));
+        assert_eq!(port.take(None, false).expect("work").commands, [3, 1]);
+        assert_eq!(port.patient(4), Ok(()));
+        port.close();
+        assert_eq!(port.take(None, true).expect("the rest").commands, [4]);
+        assert!(port.take(None, true).is_none());
     }
 
     #[test]
     fn a_closed_port_refuses_and_an_idle_one_times_out() {
         let port: Port<(), (), ()> = Port::new(LIMITS);
-        let work = port.take(Some(Duration::from_millis(1))).expect("open");
+        let work = port.take(Some(Duration::from_millis(1)), false).expect("open");
         assert!(work.inputs.is_empty() && work.commands.is_empty() && work.queries.is_empty());
         assert_eq!((port.query(()), port.query(())), (Ok(()), Ok(())));
         assert_eq!(port.query(()), Err(Busy::Full));
-        assert_eq!(port.take(None).expect("work").queries, [()]);
+        assert_eq!(port.take(None, false).expect("work").queries, [()]);
         port.close();
         assert_eq!(port.query(()), Err(Busy::Closed));
-        assert_eq!(port.take(None).expect("the rest").queries, [()]);
-        assert!(port.take(None).is_none());
+        assert_eq!(port.take(None, false).expect("the rest").queries, [()]);
+        assert!(port.take(None, false).is_none());
     }
 }

@@ -9,8 +9,8 @@
 //!   subscribed to a group's topic exchange signed [`presence`] items, which say at which peer a
 //!   member is.
 //!
-//! The swarm runs in one task ([`swarm`]); everything else only sends it commands, and nothing here
-//! ever blocks its caller.
+//! The swarm runs in one task ([`swarm`]) of a thread of its own; everything else only sends it
+//! commands, and nothing here ever blocks its caller.
 
 mod behaviour;
 mod frame;
@@ -26,6 +26,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use libp2p::gossipsub::MessageId;
+use libp2p::identity::Keypair;
 use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId};
 use parking_lot::{Mutex, RwLock};
@@ -210,6 +211,35 @@ impl Network {
     /// [`NetworkError`].
     pub async fn start(settings: Settings, key: &MemberKey) -> Result<Self, NetworkError> {
         let keypair = keypair(key)?;
+        let (started, result) = oneshot::channel();
+        let setup = |error: std::io::Error| NetworkError::Setup(error.to_string());
+        // A thread of its own: what members say to each other does not wait behind callers.
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(setup)?;
+        let thread = std::thread::Builder::new().name("network".to_owned());
+        let run = move || {
+            runtime.block_on(async move {
+                match Self::begin(settings, &keypair).await {
+                    // Who wanted it started may have gone.
+                    Err(error) => drop(started.send(Err(error))),
+                    Ok((network, task, end)) => {
+                        if started.send(Ok(network)).is_ok() {
+                            task.run().await;
+                        }
+                        end.send_replace(true);
+                    }
+                }
+            });
+        };
+        thread.spawn(run).map_err(setup)?;
+        result.await.map_err(|_| NetworkError::Stopped)?
+    }
+
+    /// Listens. The network lives while its task runs in this runtime.
+    async fn begin(
+        settings: Settings,
+        keypair: &Keypair,
+    ) -> Result<(Self, swarm::Task, watch::Sender<bool>), NetworkError> {
         let local = keypair.public().to_peer_id();
         let mut swarm = swarm::build(keypair.clone(), &settings)?;
         swarm::listen(&mut swarm, &settings, LISTEN_TIMEOUT).await?;
@@ -232,11 +262,7 @@ impl Network {
 
         let (end, ended) = watch::channel(false);
         let task = swarm::Task::new(swarm, settings, receiver, Arc::clone(&shared), links.clone());
-        tokio::spawn(async move {
-            task.run().await;
-            end.send_replace(true);
-        });
-        Ok(Self {
+        let network = Self {
             local,
             public_key: keypair.public().encode_protobuf(),
             shared,
@@ -245,7 +271,8 @@ impl Network {
             lookups: Arc::default(),
             turn: Arc::default(),
             ended,
-        })
+        };
+        Ok((network, task, end))
     }
 
     /// This node's peer id.

@@ -109,7 +109,7 @@ impl Host {
     pub fn run(mut self) {
         loop {
             let wait = self.wake.map(|time| self.clock.until(time));
-            let Some(work) = self.port.take(wait) else { break };
+            let Some(work) = self.port.take(wait, self.driver.holds_writes()) else { break };
             self.turn(work);
         }
         tracing::info!(group = %self.group, "group stopped");
@@ -134,7 +134,13 @@ impl Host {
             inputs.push(Input::Wake);
         }
         if !inputs.is_empty() {
-            let turn = self.driver.turn(&mut self.env, inputs);
+            let (network, group) = (&self.network, self.group);
+            let mut send = |output| {
+                if let Output::Send { to, packet } = output {
+                    send(network, group, &to, packet);
+                }
+            };
+            let turn = self.driver.turn(&mut self.env, inputs, Some(&mut send));
             self.dispatch(turn);
             self.figures.turns.record(start.elapsed());
         }
@@ -150,9 +156,9 @@ impl Host {
             tracing::trace!(group = %self.group, line = trace.line, "{}", trace.text);
         }
         let mut answers = Vec::new();
-        for output in turn.outputs {
+        for output in turn.ahead.into_iter().chain(turn.outputs) {
             match output {
-                Output::Send { to, packet } => self.send(&to, packet),
+                Output::Send { to, packet } => send(&self.network, self.group, &to, packet),
                 Output::Reply(ticket, reply) => {
                     if let Some(answer) = self.waiting.remove(&ticket) {
                         answers.push((answer, reply));
@@ -173,15 +179,6 @@ impl Host {
                 Ok(()) => self.began = true,
                 Err(error) => tracing::warn!(group = %self.group, %error, "the keystore fails"),
             }
-        }
-    }
-
-    fn send(&self, to: &Address, packet: Arc<[u8]>) {
-        match to {
-            Address::Member(member) => self.network.send_to_member(self.group, member, packet),
-            Address::Peer(peer) => self.network.send_to_peer(self.group, peer, packet),
-            Address::Everybody => self.network.gossip(self.group, packet),
-            Address::Somebody => self.network.send_to_somebody(self.group, packet),
         }
     }
 
@@ -249,6 +246,15 @@ impl Host {
                 tracing::error!(group = %self.group, why, "the member has stopped");
             }
         }
+    }
+}
+
+fn send(network: &Network, group: GroupId, to: &Address, packet: Arc<[u8]>) {
+    match to {
+        Address::Member(member) => network.send_to_member(group, member, packet),
+        Address::Peer(peer) => network.send_to_peer(group, peer, packet),
+        Address::Everybody => network.gossip(group, packet),
+        Address::Somebody => network.send_to_somebody(group, packet),
     }
 }
 

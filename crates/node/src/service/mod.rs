@@ -221,7 +221,12 @@ impl Service {
     pub async fn command(&self, command: Command) -> Result<Reply, Error> {
         let limit = ANSWER + waits(&command);
         let (answer, wait) = oneshot::channel();
-        self.port.command((command, answer)).map_err(|busy| refused(busy, true))?;
+        let queued = if command.awaits_commit() {
+            self.port.patient((command, answer))
+        } else {
+            self.port.command((command, answer))
+        };
+        queued.map_err(|busy| refused(busy, true))?;
         match tokio::time::timeout(limit, wait).await {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => Err(stopped()),

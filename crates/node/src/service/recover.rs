@@ -102,7 +102,7 @@ pub fn recover(recovery: Recovery) -> Result<Recovered, ServiceError> {
         let wake = turn.wake.map_or(std::time::Duration::ZERO, |wake| clock.until(wake));
         std::thread::sleep(wake);
         env.now = clock.now();
-        turn = driver.turn(&mut env, vec![Input::Wake]);
+        turn = driver.turn(&mut env, vec![Input::Wake], None);
     }
     Err(ServiceError::Unfinished { group, why: turn.stalled.unwrap_or_default() })
 }

@@ -247,6 +247,14 @@ pub enum Command {
     Nominate,
 }
 
+impl Command {
+    /// A write whose caller waits until it is committed.
+    #[must_use]
+    pub const fn awaits_commit(&self) -> bool {
+        matches!(self, Self::Write { wait: Wait::Committed { .. }, .. })
+    }
+}
+
 /// What an operator does to the members.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum MemberChange {

@@ -1,8 +1,10 @@
 //! The one loop turn of a `cft` member that node and simulator share: step, persist, release.
 //!
-//! As in [`crate::driver`]: nothing leaves before the records of its turn are durable. If they
-//! cannot be made durable (a full disk), the step is kept and the driver is *stalled*: it takes no
-//! inputs and tries again every [`STALL_RETRY_MS`].
+//! As in [`crate::driver`]: nothing leaves before the records of its turn are durable, but for the
+//! entries that a leader sends to others, whose disks may write while its own does
+//! ([`quorate_consensus::core::Step::send_ahead`]). If the records cannot be made durable (a full
+//! disk), the step is kept and the driver is *stalled*: it takes no inputs and tries again every
+//! [`STALL_RETRY_MS`].
 
 mod receipts;
 
@@ -22,15 +24,18 @@ use super::api::{
 };
 use super::joining::{Joining, Progress};
 use super::keys::Keys;
-use super::limits::{MAX_PACKET_MESSAGES, PACKET_BYTES, READ_BACK_BYTES};
+use super::limits::{LOG_PACKET_BYTES, MAX_PACKET_MESSAGES, READ_BACK_BYTES};
 use super::log::{Log, Recovered, SnapshotFile};
 use super::member::{Member, MemberStep};
-use super::wire::Packet;
+use super::wire::{Packet, weight};
 use crate::limits::STALL_RETRY_MS;
 
 /// What one turn gives the world.
 #[derive(Debug, Default)]
 pub struct Turn {
+    /// To be sent before anything else, and even if the disk then fails: the packets that nobody was
+    /// given while the disk was written (see [`CftDriver::turn`]).
+    pub ahead: Vec<Output>,
     /// To be dispatched, in order. Everything they promise is durable.
     pub outputs: Vec<Output>,
     /// When to take the next turn (with [`Input::Wake`]) at the latest. Replaces earlier wishes.
@@ -40,6 +45,19 @@ pub struct Turn {
     /// What happened, for a reader.
     pub trace: Vec<Trace>,
 }
+
+impl Turn {
+    /// This turn and the next as one.
+    fn then(mut self, next: Self) -> Self {
+        self.ahead.extend(next.ahead);
+        self.outputs.extend(next.outputs);
+        self.trace.extend(next.trace);
+        Self { ahead: self.ahead, outputs: self.outputs, trace: self.trace, ..next }
+    }
+}
+
+/// Takes what may leave while the disk is written.
+pub type Sender<'a> = Option<&'a mut dyn FnMut(Output)>;
 
 /// Counters since the driver was opened.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -145,7 +163,7 @@ where
             let joining = Joining::new(config, keys, encrypt, from_snapshot, at);
             let stage = Stage::Joining(Box::new(joining));
             let mut driver = Self { stage, log, recovered, kept: None, durable: None, stats };
-            let turn = driver.turn(env, Vec::new());
+            let turn = driver.turn(env, Vec::new(), None);
             return Ok((driver, turn));
         }
         let (member, step) = Member::open(env, config, begin, keys, &recovered, &log)?;
@@ -153,12 +171,13 @@ where
         let recovered = Recovered::default();
         let mut driver = Self { stage, log, recovered, kept: None, durable: None, stats };
         driver.load_snapshot()?;
-        let turn = driver.finish(env, step);
+        let turn = driver.finish(env, step, None);
         Ok((driver, turn))
     }
 
-    /// Takes all inputs as one turn: steps merged, one write, then everything released.
-    pub fn turn(&mut self, env: &mut Env, inputs: Vec<Input>) -> Turn {
+    /// Takes all inputs as one turn: steps merged, one write, then everything released. What may
+    /// leave before the write is handed to `sender` then; without one it is in [`Turn::ahead`].
+    pub fn turn(&mut self, env: &mut Env, inputs: Vec<Input>, sender: Sender<'_>) -> Turn {
         self.stats.turns += 1;
         let mut before = Turn::default();
         if let Some(kept) = self.kept.take() {
@@ -166,7 +185,7 @@ where
                 self.kept = Some(kept);
                 return self.refuse(inputs);
             }
-            before = self.finish(env, kept.step);
+            before = self.finish(env, kept.step, None);
             if before.stalled.is_some() {
                 return self.refuse(inputs);
             }
@@ -175,7 +194,7 @@ where
         let turn = match &mut self.stage {
             Stage::Running(member) => {
                 let step = member.turn(env, inputs);
-                self.finish(env, step)
+                self.finish(env, step, sender)
             }
             Stage::Joining(_) => self.join(env, inputs),
             Stage::Installing(installing) if env.now < installing.retry_at => {
@@ -188,9 +207,7 @@ where
                 Turn { outputs: refusals(inputs, &error), ..Turn::default() }
             }
         };
-        before.outputs.extend(turn.outputs);
-        before.trace.extend(turn.trace);
-        Turn { outputs: before.outputs, trace: before.trace, ..turn }
+        before.then(turn)
     }
 
     /// A turn of a joiner; once it is admitted it becomes a member.
@@ -238,14 +255,12 @@ where
         member.set_latest_snapshot(latest.map(Arc::new));
         self.recovered = Recovered::default();
         self.stage = Stage::Running(Box::new(member));
-        let mut turn = self.finish(env, step);
+        let mut turn = self.finish(env, step, None);
         if turn.stalled.is_some() {
             turn.outputs.extend(self.refuse(inputs).outputs);
         } else if !inputs.is_empty() {
-            let next = self.turn(env, inputs);
-            turn.outputs.extend(next.outputs);
-            turn.trace.extend(next.trace);
-            turn = Turn { outputs: turn.outputs, trace: turn.trace, ..next };
+            let next = self.turn(env, inputs, None);
+            turn = turn.then(next);
         }
         turn
     }
@@ -383,6 +398,15 @@ where
         }
     }
 
+    /// Whether writes whose callers wait for the commit had better come later, in one batch.
+    #[must_use]
+    pub fn holds_writes(&self) -> bool {
+        match &self.stage {
+            Stage::Running(member) if self.kept.is_none() => member.holds_writes(),
+            _ => false,
+        }
+    }
+
     /// Counters.
     #[must_use]
     pub const fn stats(&self) -> Stats {
@@ -417,15 +441,20 @@ where
         self.log
     }
 
-    fn finish(&mut self, env: &Env, step: MemberStep) -> Turn {
+    fn finish(&mut self, env: &Env, mut step: MemberStep, sender: Sender<'_>) -> Turn {
         let records = step.records().len() as u64;
+        let mut ahead = Vec::new();
+        self.send_messages(step.take_ahead(), &mut ahead);
+        if let Some(send) = sender {
+            ahead.drain(..).for_each(send);
+        }
         match self.log.persist(step) {
             Ok(mut released) => {
                 self.stats.writes += u64::from(records > 0);
                 self.stats.records += records;
                 let trace = std::mem::take(&mut released.trace);
                 let (sends, outputs, _) = released.into_parts();
-                let mut turn = Turn { trace, ..Turn::default() };
+                let mut turn = Turn { ahead, trace, ..Turn::default() };
                 self.housekeeping(&outputs);
                 self.send_messages(sends, &mut turn.outputs);
                 turn.outputs.extend(outputs);
@@ -440,7 +469,7 @@ where
                 let reason = error.to_string();
                 let retry_at = env.now.after(STALL_RETRY_MS);
                 self.kept = Some(Kept { step, reason: reason.clone(), retry_at });
-                Turn { wake: Some(retry_at), stalled: Some(reason), ..Turn::default() }
+                Turn { ahead, wake: Some(retry_at), stalled: Some(reason), ..Turn::default() }
             }
         }
     }
@@ -468,6 +497,9 @@ where
     /// Messages become packets: entries are put in, messages to one node travel together.
     fn send_messages(&mut self, sends: Vec<(NodeId, RaftMessage)>, outputs: &mut Vec<Output>) {
         let Stage::Running(member) = &mut self.stage else { return };
+        if sends.is_empty() {
+            return;
+        }
         let mut by_node: BTreeMap<NodeId, Vec<RaftMessage>> = BTreeMap::new();
         for (node, message) in sends {
             by_node.entry(node).or_default().push(message);
@@ -479,7 +511,7 @@ where
                 let (to, packet) = (Address::Peer(peer.clone()), introduction.encode(group));
                 outputs.push(Output::Send { to, packet });
             }
-            let (mut room, mut part) = (PACKET_BYTES, Vec::new());
+            let (mut room, mut part) = (LOG_PACKET_BYTES, Vec::new());
             let mut read_back = READ_BACK_BYTES;
             let mut parts = Vec::new();
             for message in messages {
@@ -498,7 +530,7 @@ where
                 let weight = weight(&message);
                 if (weight > room || part.len() >= MAX_PACKET_MESSAGES) && !part.is_empty() {
                     parts.push(std::mem::take(&mut part));
-                    room = PACKET_BYTES;
+                    room = LOG_PACKET_BYTES;
                 }
                 room = room.saturating_sub(weight);
                 part.push(message);
@@ -524,7 +556,7 @@ where
         self.stats.refused += inputs.len() as u64;
         let message = format!("the node cannot write now: {reason}");
         let outputs = refusals(inputs, &Error::new(Code::InternalError, message));
-        Turn { outputs, wake: Some(wake), stalled: Some(reason), trace: Vec::new() }
+        Turn { outputs, wake: Some(wake), stalled: Some(reason), ..Turn::default() }
     }
 }
 
@@ -581,16 +613,6 @@ fn check_config(config: &Config) -> Result<(), OpenError> {
 /// Most transactions between two signatures: their tree must fit in a map's value.
 const MAX_SIGNATURE_TX_COUNT: u64 = 20_000;
 
-/// Room a message takes in a packet, about.
-fn weight(message: &RaftMessage) -> usize {
-    match message {
-        RaftMessage::AppendEntries(append) => {
-            64 + append.entries.iter().map(|entry| 64 + entry.bytes.len()).sum::<usize>()
-        }
-        _ => 64,
-    }
-}
-
 /// Puts the entries into a message. `None` if they are not in the log any more, cannot be read, or
 /// enough was read back for this peer: as if it had been lost.
 fn fill<K: Keys, L: Log>(
@@ -611,6 +633,9 @@ fn fill<K: Keys, L: Log>(
         return None;
     }
     let bytes = log.entries(first, append.idx, *read_back).ok()?;
+    if bytes.is_empty() {
+        return None;
+    }
     *read_back = read_back.saturating_sub(bytes.iter().map(|entry| entry.len()).sum());
     append.idx = append.prev_idx + bytes.len() as u64;
     let view = append.term_of_idx;

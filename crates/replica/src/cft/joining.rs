@@ -169,6 +169,12 @@ impl<K: Keys> Joining<K> {
     ) -> Result<Progress, String> {
         match answer {
             JoinAnswer::Pending => Ok(Progress::Waits),
+            // Of a request that was sent before: a later snapshot is on its way.
+            JoinAnswer::Refused(error)
+                if error.code == Code::StartupSeqnoIsOld && self.wanted.is_some() =>
+            {
+                Ok(Progress::Waits)
+            }
             JoinAnswer::Refused(error) if error.code == Code::StartupSeqnoIsOld => {
                 self.attempts += 1;
                 if self.last_idx > self.startup_seqno || self.attempts > JOIN_ATTEMPTS {

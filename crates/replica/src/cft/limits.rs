@@ -34,6 +34,10 @@ pub const MAX_WAIT_MS: u64 = 600_000;
 /// (`TooManyPendingTransactions`).
 pub const MAX_FORWARDS: usize = 16_384;
 
+/// Writes that wait at a leader until one of its signatures is committed. Further ones are refused
+/// (`TooManyPendingTransactions`).
+pub const MAX_QUEUED: usize = 65_536;
+
 /// Linearizable reads that wait. Further ones are refused.
 pub const MAX_READS: usize = 65_536;
 
@@ -58,6 +62,10 @@ pub const READ_BACK_BYTES: usize = 16 * 1024 * 1024;
 
 /// Bytes of protocol messages in one packet this node makes (always at least one message).
 pub const PACKET_BYTES: usize = 1024 * 1024;
+
+/// As [`PACKET_BYTES`], of packets with log entries (always at least one message): small enough that
+/// the links keep them in order with all other messages. What arrives out of order is sent twice.
+pub const LOG_PACKET_BYTES: usize = 48 * 1024;
 
 /// Protocol messages in one packet.
 pub const MAX_PACKET_MESSAGES: usize = 4_096;

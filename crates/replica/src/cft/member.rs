@@ -41,8 +41,8 @@ use super::forward::{Forwards, Take, Taken};
 use super::keys::Keys;
 use super::kv::Store;
 use super::limits::{
-    MAX_FORWARDS, MAX_INTRODUCED, MAX_READS, MAX_REFUSALS, MAX_WAITERS, PACKET_BYTES, RECENT_BYTES,
-    RECENT_ENTRIES,
+    MAX_FORWARDS, MAX_INTRODUCED, MAX_QUEUED, MAX_READS, MAX_REFUSALS, MAX_WAITERS, PACKET_BYTES,
+    RECENT_BYTES, RECENT_ENTRIES,
 };
 use super::nodes::{Nodes, digest};
 use super::waits::{Answer, Origin, Waiter, Waits};
@@ -103,6 +103,8 @@ pub struct Member<K> {
     /// The service's row as of the last transaction appended.
     service: Option<ServiceInfo>,
     waits: Waits,
+    /// Writes that wait at this leader for the next batch.
+    queued: VecDeque<(Origin, Command)>,
     forwards: Forwards,
     /// Commands of other nodes.
     taken: Taken,
@@ -168,6 +170,7 @@ impl<K: Keys> Member<K> {
     /// The leader's duties, and what is due.
     fn end_turn(&mut self, env: &mut Env) {
         self.follow_leader(env);
+        self.write_queued(env);
         if self.leads() {
             self.drive_members(env);
             self.drive_snapshots(env);
@@ -436,15 +439,20 @@ impl<K: Keys> Member<K> {
     /// requests has been taken whole: so nothing waits.
     fn sign_if_due(&mut self, env: &mut Env) {
         let unsigned = self.chain.unsigned();
-        let in_flight = self.raft.uncommitted_signatures() as u64;
         let config = &self.config;
-        let adaptive = config.signature_adaptive && in_flight < config.signature_max_in_flight;
+        let adaptive = config.signature_adaptive && !self.is_signing();
         let age = self.chain.unsigned_since().map(|at| env.now.0.saturating_sub(at.0));
         let old = age.is_some_and(|age| age >= config.signature_delay_ms);
         let due = unsigned > 0 && (adaptive || old || unsigned >= config.signature_tx_count);
         if due || self.raft.should_sign() {
             self.sign(env);
         }
+    }
+
+    /// Whether as many adaptive signatures are under way as there may be.
+    fn is_signing(&self) -> bool {
+        let in_flight = self.raft.uncommitted_signatures() as u64;
+        self.config.signature_adaptive && in_flight >= self.config.signature_max_in_flight
     }
 
     fn sign(&mut self, env: &mut Env) {
@@ -629,6 +637,7 @@ impl<K: Keys> Member<K> {
         into.add("cft_waiters", self.waits.len(), MAX_WAITERS);
         into.add("cft_introduced", self.nodes.introduced(), MAX_INTRODUCED);
         into.add("cft_refusals", self.taken.len(), MAX_REFUSALS);
+        into.add("cft_queued", self.queued.len(), MAX_QUEUED);
         into.add("cft_forwards", self.forwards.len(), MAX_FORWARDS);
         into.add(
             "cft_reads",
@@ -745,6 +754,7 @@ impl<K: Keys> Member<K> {
             }
         }
         self.waits.expire(Time(u64::MAX)).into_iter().for_each(|waiter| note(waiter.origin));
+        std::mem::take(&mut self.queued).into_iter().for_each(|(origin, _)| note(origin));
         let reads = std::mem::take(&mut self.reads).into_values();
         reads.chain(std::mem::take(&mut self.early_reads)).for_each(|read| note(read.origin));
         for (ticket, _) in self.forwards.expire(Time(u64::MAX)) {

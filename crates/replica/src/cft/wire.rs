@@ -188,7 +188,11 @@ impl Packet {
     /// Its bytes.
     #[must_use]
     pub fn encode(&self, group: GroupId) -> Arc<[u8]> {
-        let mut writer = Writer::new();
+        let entries = match self {
+            Self::Raft { messages, .. } => messages.iter().map(weight).sum(),
+            _ => 0,
+        };
+        let mut writer = Writer::with_capacity(256 + entries);
         writer.raw(&MAGIC);
         writer.u8(WIRE_VERSION);
         writer.u8(KIND_CFT);
@@ -196,6 +200,16 @@ impl Packet {
         writer.u8(VERSION);
         codec::write_packet(&mut writer, self);
         writer.finish().into()
+    }
+}
+
+/// Room a message takes in a packet, about.
+pub(super) fn weight(message: &RaftMessage) -> usize {
+    match message {
+        RaftMessage::AppendEntries(append) => {
+            64 + append.entries.iter().map(|entry| 64 + entry.bytes.len()).sum::<usize>()
+        }
+        _ => 64,
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use quorate_consensus::raft::message::AppendEntries;
 use quorate_consensus::raft::{LogRecord, NodeId, Raft, RaftMessage, Role, Seqno, View};
 use quorate_crypto::hash::{Digest, Hasher};
 use quorate_ledger::ccf::LedgerSecret;
@@ -170,6 +171,23 @@ impl Checker {
             }
             Fact::Installed(seqno) => self.installs(who, seqno),
         })
+    }
+
+    /// A leader sends entries, perhaps before its own disk has them: these are what it has made.
+    fn sends(&mut self, who: usize, append: &AppendEntries) -> Checked {
+        let mut after = append.prev_term;
+        for entry in &append.entries {
+            let met = self.made.meet(&entry.bytes, (entry.view, entry.seqno), after, &self.secret);
+            match met {
+                Ok((made, true)) if self.leaders.get(&made.view) != Some(&who) => {
+                    let text = format!("sends {}.{}, which nobody had", made.view, made.seqno);
+                    return broken("election_safety", who, text);
+                }
+                Ok((made, _)) => after = made.view,
+                Err(text) => return broken("log_matching", who, text),
+            }
+        }
+        Ok(())
     }
 
     fn appends(&mut self, who: usize, id: (View, Seqno), bytes: &Arc<[u8]>) -> Checked {
@@ -414,7 +432,10 @@ impl Checker {
     pub fn says(&mut self, who: usize, to: Option<NodeId>, message: &RaftMessage) -> Checked {
         let member = &self.members[who];
         match message {
-            RaftMessage::AppendEntries(append) => self.leads(who, append.term),
+            RaftMessage::AppendEntries(append) => {
+                self.leads(who, append.term)?;
+                self.sends(who, append)
+            }
             RaftMessage::AppendEntriesResponse(answer)
                 if answer.success && answer.last_log_idx > member.peak =>
             {

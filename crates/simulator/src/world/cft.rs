@@ -199,7 +199,7 @@ impl Play for Cft {
 
     fn turn(member: &mut Self::Member, env: &mut Env, inputs: Vec<Input>) -> (Turn, bool) {
         let writes = member.log().writes();
-        let turn = member.turn(env, inputs);
+        let turn = member.turn(env, inputs, None);
         (turn, member.log().writes() > writes)
     }
 
@@ -213,6 +213,10 @@ impl Play for Cft {
 
     fn opened(world: &mut CftWorld, place: Place, first: &Turn) {
         world.look_at(place, first);
+    }
+
+    fn left(world: &mut CftWorld, place: Place, turn: &mut Turn) {
+        world.send(place, std::mem::take(&mut turn.ahead));
     }
 
     fn taken(world: &mut CftWorld, place: Place, turn: &Turn) {

@@ -78,9 +78,11 @@ impl<P: Play> World<P> {
         let seat = &mut machine.seats[place.group];
         let Some(member) = &mut seat.member else { return };
         seat.env.now = seat.env.now.max(now);
-        let (turn, wrote) = P::turn(member, &mut seat.env, inputs);
+        let (mut turn, wrote) = P::turn(member, &mut seat.env, inputs);
+        P::left(self, place, &mut turn);
+        let machine = &mut self.nodes[place.node];
         if machine.disk.is_dead() {
-            // What the turn would have said never left the machine.
+            // What the turn would have said in the end never left the machine.
             let outage = machine.outage.take();
             self.counts.add("power_cut_in_a_turn");
             let back_after_ms = START_AGAIN_MS;

@@ -69,7 +69,10 @@ pub trait Play: Sized {
     fn open(world: &mut World<Self>, node: usize) -> Start<Self::Turn>;
     /// A member has been opened; nothing of its first turn has left.
     fn opened(world: &mut World<Self>, place: Place, first: &Self::Turn);
-    /// A member has taken a turn and its machine has survived it; nothing of it has left.
+    /// A member has taken a turn, which its machine may not have survived: what left while the disk
+    /// was being written is on its way.
+    fn left(_: &mut World<Self>, _place: Place, _turn: &mut Self::Turn) {}
+    /// A member has taken a turn and its machine has survived it; nothing else of it has left.
     fn taken(_: &mut World<Self>, _place: Place, _turn: &Self::Turn) {}
     /// Sends what a turn released, and shows it to the checkers.
     fn dispatch(world: &mut World<Self>, place: Place, turn: Self::Turn);

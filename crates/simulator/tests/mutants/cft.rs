@@ -79,6 +79,7 @@ macro_rules! hunts {
 }
 
 hunts! {
+    ack_ahead: CftAckAhead under None, by ["durable_before_said"];
     append_unsynced: CftAppendUnsynced under Some(crashes()), by ["durability", "starts_again"];
     append_failed: CftAppendFailed
         under Some(Faults { write_error: 0.1, full_disk: 0.5, ..Faults::none() }),

@@ -21,6 +21,8 @@ use super::names::{ChunkName, DIR};
 pub(crate) const CHUNK_HEADER: u64 = 8;
 /// Most bytes of one chunk file. A chunk ends with a signature, so this is out of reach.
 pub(crate) const MAX_FILE: u64 = 1 << 30;
+/// Bytes of a buffer that are kept for the next write.
+const MOST_KEPT: usize = 1 << 20;
 /// Position tables of complete chunks that are kept in memory.
 const MAX_TABLES: usize = 8;
 
@@ -294,6 +296,8 @@ pub(crate) struct Files {
     /// Chunks before this one have the suffix of committed ones.
     uncommitted: usize,
     tables: Mutex<Tables>,
+    /// Where the bytes of one write are put together.
+    buffer: Vec<u8>,
 }
 
 impl Files {
@@ -305,6 +309,7 @@ impl Files {
             names_changed: false,
             uncommitted: 0,
             tables: Mutex::default(),
+            buffer: Vec::new(),
         }
     }
 
@@ -352,7 +357,9 @@ impl Files {
         disk: &mut impl Disk,
         entries: impl Iterator<Item = &'a Arc<[u8]>>,
     ) -> Result<(), StoreError> {
-        let mut pending = Vec::new();
+        let mut pending = std::mem::take(&mut self.buffer);
+        pending.clear();
+        pending.shrink_to(MOST_KEPT);
         let mut at = self.chunks.last().map_or(0, |chunk| chunk.end);
         for bytes in entries {
             if self.begins_chunk(bytes) {
@@ -371,7 +378,9 @@ impl Files {
                 self.close(disk)?;
             }
         }
-        self.put(disk, at, &mut pending)
+        self.put(disk, at, &mut pending)?;
+        self.buffer = pending;
+        Ok(())
     }
 
     /// Writes bytes of the last chunk.

@@ -35,6 +35,9 @@ const FRAME_HEADER: usize = 16;
 /// Most bytes of one file: far above what is ever appended to one.
 const MAX_FILE: u64 = 4 << 30;
 
+/// Bytes of a buffer that are kept for the next frame.
+const MOST_KEPT: usize = 1 << 20;
+
 const VOTE: u8 = 1;
 const TRUNCATE: u8 = 2;
 const APPEND: u8 = 3;
@@ -122,22 +125,20 @@ fn checksum(salt: &Salt, len: u32, number: u64, payload: &[u8]) -> u32 {
     hasher.finalize()
 }
 
-fn encode_frame(salt: &Salt, number: u64, commit: u64, records: &[LogRecord]) -> Vec<u8> {
-    let size: usize = records
-        .iter()
-        .map(|record| match record {
-            LogRecord::Append(entry) => entry.bytes.len() + 16,
-            _ => 64,
-        })
-        .sum();
-    let mut frame = Vec::with_capacity(size + 64);
+fn encode_frame(
+    frame: &mut Vec<u8>,
+    salt: &Salt,
+    (number, commit): (u64, u64),
+    records: &[LogRecord],
+) {
+    frame.clear();
     frame.resize(FRAME_HEADER, 0);
     frame.extend_from_slice(&commit.to_le_bytes());
     for record in records {
         match record {
             LogRecord::Vote { view, voted_for } => {
                 frame.push(VOTE);
-                put_vote(&mut frame, *view, *voted_for);
+                put_vote(frame, *view, *voted_for);
             }
             LogRecord::Truncate { after } => {
                 frame.push(TRUNCATE);
@@ -155,7 +156,6 @@ fn encode_frame(salt: &Salt, number: u64, commit: u64, records: &[LogRecord]) ->
     frame[8..16].copy_from_slice(&number.to_le_bytes());
     let crc = checksum(salt, len, number, &frame[FRAME_HEADER..]);
     frame[4..8].copy_from_slice(&crc.to_le_bytes());
-    frame
 }
 
 fn decode_payload(mut payload: &[u8]) -> Option<(u64, Vec<Op>)> {
@@ -236,6 +236,8 @@ pub(crate) struct Journal {
     next: u64,
     /// A new generation may have begun in the other file, so nothing may go to this one.
     turning: bool,
+    /// Where frames are made.
+    buffer: Vec<u8>,
 }
 
 impl Journal {
@@ -247,8 +249,16 @@ impl Journal {
         at: &Checkpoint,
     ) -> Result<Self, StoreError> {
         let step = step(size);
-        let mut journal =
-            Self { generation: 0, salt, step, end: 0, allocated: 0, next: 1, turning: false };
+        let mut journal = Self {
+            generation: 0,
+            salt,
+            step,
+            end: 0,
+            allocated: 0,
+            next: 1,
+            turning: false,
+            buffer: Vec::new(),
+        };
         journal.turn(disk, salt, at)?;
         Ok(journal)
     }
@@ -298,8 +308,8 @@ impl Journal {
             disk.sync_dir("")?;
         }
         let allocated = old.unwrap_or(0).max(bytes.len() as u64);
-        let (step, next) = (self.step, self.next);
-        *self = Self { generation, salt, step, end: FRAMES, allocated, next, turning: false };
+        (self.generation, self.salt) = (generation, salt);
+        (self.end, self.allocated, self.turning) = (FRAMES, allocated, false);
         Ok(())
     }
 
@@ -312,7 +322,9 @@ impl Journal {
         records: &[LogRecord],
     ) -> Result<(), StoreError> {
         assert!(!self.turning, "an append to a generation that may be over");
-        let mut frame = encode_frame(&self.salt, self.next, commit, records);
+        self.buffer.shrink_to(MOST_KEPT);
+        let frame = &mut self.buffer;
+        encode_frame(frame, &self.salt, (self.next, commit), records);
         let end = self.end + frame.len() as u64;
         let mut allocated = self.allocated;
         if end > allocated {
@@ -320,7 +332,7 @@ impl Journal {
             frame.resize(usize::try_from(allocated - self.end).expect("a frame and a step"), 0);
         }
         let file = file(self.generation);
-        disk.write(file, self.end, &frame)?;
+        disk.write(file, self.end, frame)?;
         if !mutated(Mutant::CftAppendUnsynced) {
             disk.sync(file)?;
         }
@@ -385,6 +397,7 @@ fn read_frames(header: Header, bytes: &[u8], step: u64) -> Result<Generation, St
     }
     let torn = bytes.get(at..).unwrap_or_default().iter().any(|b| *b != 0);
     let (end, allocated) = (at as u64, bytes.len() as u64);
-    let journal = Journal { generation, salt, step, end, allocated, next, turning: false };
+    let buffer = Vec::new();
+    let journal = Journal { generation, salt, step, end, allocated, next, turning: false, buffer };
     Ok(Generation { journal, checkpoint, commit, ops, frames: next - first, torn })
 }

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 
 use self::network::{Network, id};
 use super::*;
+use crate::core::Step;
 
 fn trio() -> Network {
     let mut net = Network::new();
@@ -35,6 +36,41 @@ fn three_nodes_agree() {
     assert_eq!(net.raft("a").status(1, 5), Status::Invalid);
     net.append("a", Kind::Raw);
     assert_eq!(net.raft("a").status(2, 5), Status::Pending);
+}
+
+#[test]
+fn only_the_entries_of_a_leader_leave_while_the_disk_is_written() {
+    let mut net = trio();
+    net.append("a", Kind::Raw);
+    assert_eq!(net.ahead("a", Event::Flush), 2, "one message for each of the others");
+    // What was said is said again with the next heartbeat, and an answer waits for the disk.
+    net.settle("a");
+    net.append("a", Kind::Raw);
+    net.event("a", Event::Flush);
+    let (to, message) = net.take_message();
+    let receive = Event::Receive(id("a"), Verified::assume(message));
+    assert_eq!(net.ahead(&to, receive), 0, "an acknowledgement is a promise");
+
+    let mut alone = Network::new();
+    alone.start("a");
+    alone.sign("a");
+    alone.event("a", Event::Learners(BTreeSet::from([id("b")])));
+    alone.append("a", Kind::Raw);
+    assert_eq!(alone.ahead("a", Event::Flush), 0, "it commits without an answer");
+}
+
+#[test]
+fn a_step_that_is_held_lets_nothing_leave_ahead() {
+    let mut entries: Step<u8, (), u8, u8> = Step::new();
+    entries.record(1).send_ahead(2, 3);
+    let mut vote: Step<u8, (), u8, u8> = Step::new();
+    vote.record(4).hold();
+    entries.extend(vote);
+    assert!(entries.take_ahead().is_empty());
+    let mut free: Step<u8, (), u8, u8> = Step::new();
+    free.record(1).send_ahead(2, 3).send(4, 5);
+    assert_eq!(free.take_ahead(), [(2, 3)]);
+    assert!(free.take_ahead().is_empty());
 }
 
 #[test]

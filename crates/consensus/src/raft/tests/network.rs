@@ -117,6 +117,15 @@ impl Network {
         self.absorb(name, step)
     }
 
+    /// How many messages of an event's step may leave while the disk is written. They are lost.
+    pub fn ahead(&mut self, name: &str, event: Event) -> usize {
+        let node = self.nodes.get_mut(&id(name)).expect("the node is there");
+        let mut step = node.raft.step(&mut node.env, event);
+        let ahead = step.take_ahead().len();
+        self.absorb(name, step);
+        ahead
+    }
+
     fn absorb(&mut self, name: &str, step: RaftStep) -> usize {
         let me = id(name);
         let node = self.nodes.get_mut(&me).expect("the node is there");
@@ -175,6 +184,17 @@ impl Network {
             self.receive(&from, &to, message);
         }
         panic!("messages never end");
+    }
+
+    /// The next message, with its entries, and who it is for.
+    pub fn take_message(&mut self) -> (String, RaftMessage) {
+        let (from, to, mut message) = self.queue.pop_front().expect("a message");
+        if let RaftMessage::AppendEntries(append) = &mut message {
+            let disk = &self.nodes[&from].disk;
+            let skip = append.prev_idx as usize - disk.first;
+            assert!(append.fill(disk.log.iter().skip(skip).cloned()), "the entries are there");
+        }
+        (to.to_string(), message)
     }
 
     pub fn receive(&mut self, from: &str, to: &str, message: RaftMessage) {

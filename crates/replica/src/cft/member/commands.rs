@@ -15,8 +15,8 @@ use crate::cft::api::{Code, Command, Consistency, Error, Op, OpResult, Reply, Tx
 use crate::cft::execute::{View, check, execute};
 use crate::cft::keys::Keys;
 use crate::cft::limits::{
-    IDEMPOTENCY_FORGET, IDEMPOTENCY_MS, MAX_FORWARDS, MAX_IDEMPOTENCY, MAX_READS, MAX_WAIT_MS,
-    MAX_WAITERS,
+    IDEMPOTENCY_FORGET, IDEMPOTENCY_MS, MAX_FORWARDS, MAX_IDEMPOTENCY, MAX_QUEUED, MAX_READS,
+    MAX_WAIT_MS, MAX_WAITERS,
 };
 use crate::cft::waits::{Answer, Origin, Waiter};
 use crate::cft::wire::codec::write_ops;
@@ -66,7 +66,7 @@ pub(super) fn command_weight(command: &Command) -> usize {
 impl<K: Keys> Member<K> {
     pub(super) fn command(&mut self, env: &mut Env, origin: Origin, command: Command) {
         match command {
-            Command::Write { .. } => self.write(env, origin, command),
+            Command::Write { .. } => self.write_or_queue(env, origin, command),
             Command::Read { ops, consistency, session } => match check(&ops, true, None) {
                 Ok(()) => self.read(env, origin, ops, consistency, session),
                 Err(error) => self.reply(&origin, Err(error)),
@@ -116,6 +116,41 @@ impl<K: Keys> Member<K> {
             }
         }
         self.forwards.add(ticket, command, env.now.after(patience));
+    }
+
+    /// Whether the next write had better wait for the signatures that are under way: what comes
+    /// meanwhile is signed, sent and made durable as one batch. Writes that are answered early, and
+    /// those that go elsewhere, do not wait.
+    fn queues(&self, command: &Command) -> bool {
+        command.awaits_commit() && self.holds_writes()
+    }
+
+    /// As many signatures are under way as there may be.
+    pub fn holds_writes(&self) -> bool {
+        self.stopped.is_none() && self.leads() && !self.retires() && self.is_signing()
+    }
+
+    /// A write, now or with the next batch.
+    fn write_or_queue(&mut self, env: &mut Env, origin: Origin, command: Command) {
+        if !self.queues(&command) {
+            return self.write(env, origin, command);
+        }
+        if self.queued.len() >= MAX_QUEUED {
+            let message = "too many writes wait for a signature";
+            let error = Error::new(Code::TooManyPendingTransactions, message);
+            return self.reply(&origin, Err(error));
+        }
+        self.queued.push_back((origin, command));
+    }
+
+    /// Writes what was queued, once there is no reason to wait any more.
+    pub(super) fn write_queued(&mut self, env: &mut Env) {
+        while let Some((_, command)) = self.queued.front()
+            && !self.queues(command)
+        {
+            let Some((origin, command)) = self.queued.pop_front() else { break };
+            self.write(env, origin, command);
+        }
     }
 
     /// [R4], [O2]: executes, appends, and answers early or when it is decided.

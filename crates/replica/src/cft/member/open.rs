@@ -118,6 +118,7 @@ impl<K: Keys> Member<K> {
             keyed: Keyed::default(),
             service: None,
             waits: Waits::default(),
+            queued: std::collections::VecDeque::new(),
             forwards: Forwards::new(env.rng.next_u64()),
             taken: Taken::default(),
             doubtful: std::collections::BTreeSet::new(),

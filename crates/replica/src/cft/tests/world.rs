@@ -373,6 +373,7 @@ impl World {
             stopped: None,
         };
         self.hosts.insert(name.to_owned(), host);
+        self.dispatch(name, turn.ahead);
         self.dispatch(name, turn.outputs);
     }
 
@@ -532,8 +533,9 @@ impl World {
             }
             let mut inputs = std::mem::take(&mut host.inputs);
             inputs.push(Input::Wake);
-            let turn = host.driver.as_mut().expect("it runs").turn(&mut self.env, inputs);
+            let turn = host.driver.as_mut().expect("it runs").turn(&mut self.env, inputs, None);
             host.wake = turn.wake;
+            self.dispatch(&name, turn.ahead);
             self.dispatch(&name, turn.outputs);
         }
     }

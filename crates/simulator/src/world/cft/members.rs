@@ -188,8 +188,14 @@ impl CftWorld {
         }
         self.seat_mut(place).wake = turn.wake;
         self.schedule_wake(place);
+        self.send(place, turn.ahead);
+        self.send(place, turn.outputs);
+    }
+
+    /// Does what a member wants done.
+    pub(super) fn send(&mut self, place: Place, outputs: Vec<Output>) {
         let mut sent = Vec::new();
-        for output in turn.outputs {
+        for output in outputs {
             match output {
                 Output::Send { to, packet } => {
                     self.check(limits::packet(|| place.to_string(), packet.len()));
