@@ -21,6 +21,7 @@ use crate::disk::{Disk, DiskError};
 use crate::entry::{self, Parsed};
 use crate::error::{Corruption, StoreError};
 use crate::journal::{self, Heads, Live, NoteLog, Salt};
+use crate::signed::Archive;
 use crate::store::{CERTIFICATES, LEDGER, mark_amnesia};
 use crate::{index, signed, snapshot, vault, witness};
 
@@ -322,9 +323,17 @@ fn read_notes(disk: &impl Disk) -> Result<Notes, DiskError> {
 ///
 /// # Errors
 /// The disk's; damage is not an error but a [`Problem`].
-pub fn check(disk: &impl Disk) -> Result<Report, DiskError> {
+pub fn check<D: Disk>(disk: &D) -> Result<Report, DiskError> {
+    check_with(disk, Vec::new())
+}
+
+/// As [`check`]; a signed log may have committed chunks in these read-only directories instead.
+///
+/// # Errors
+/// As [`check`].
+pub fn check_with<D: Disk>(disk: &D, read_only: Vec<D>) -> Result<Report, DiskError> {
     if signed::check::is_signed(disk)? {
-        return signed::check::check(disk);
+        return signed::check::check(disk, &Archive::new(read_only));
     }
     let mut report = Report::default();
     let notes = read_notes(disk)?;

@@ -147,6 +147,7 @@ const MAX_HANDLES: usize = 128;
 #[derive(Debug)]
 pub struct RealDisk {
     root: PathBuf,
+    writable: bool,
     handles: Mutex<BTreeMap<String, Arc<File>>>,
 }
 
@@ -156,9 +157,16 @@ impl RealDisk {
     /// # Errors
     /// The operating system's.
     pub fn open(root: impl Into<PathBuf>) -> Result<Self> {
-        let mut disk = Self { root: root.into(), handles: Mutex::new(BTreeMap::new()) };
+        let handles = Mutex::new(BTreeMap::new());
+        let mut disk = Self { root: root.into(), writable: true, handles };
         disk.create_dir_all("")?;
         Ok(disk)
+    }
+
+    /// The directory `root`, which need not exist (yet): its files are read, never changed.
+    #[must_use]
+    pub fn read_only(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into(), writable: false, handles: Mutex::new(BTreeMap::new()) }
     }
 
     /// The directory.
@@ -182,7 +190,7 @@ impl RealDisk {
         }
         let file = OpenOptions::new()
             .read(true)
-            .write(true)
+            .write(self.writable)
             .create(create)
             .truncate(false)
             .open(self.full(path))
@@ -197,6 +205,10 @@ impl RealDisk {
 
     fn flush(&self, path: &str) -> Result<()> {
         self.handle(path, false)?.sync_data().map_err(|e| DiskError::of(path, &e))
+    }
+
+    fn assert_writable(&self, path: &str) {
+        assert!(self.writable, "storage changes {path} in a read-only directory");
     }
 
     fn forget(&self, path: &str) {
@@ -225,6 +237,7 @@ impl Disk for RealDisk {
     }
 
     fn write(&mut self, path: &str, offset: u64, bytes: &[u8]) -> Result<()> {
+        self.assert_writable(path);
         self.handle(path, true)?.write_all_at(bytes, offset).map_err(|e| DiskError::of(path, &e))
     }
 
@@ -234,6 +247,7 @@ impl Disk for RealDisk {
     }
 
     fn truncate(&mut self, path: &str, len: u64) -> Result<()> {
+        self.assert_writable(path);
         self.handle(path, false)?.set_len(len).map_err(|e| DiskError::of(path, &e))
     }
 
@@ -278,17 +292,20 @@ impl Disk for RealDisk {
     }
 
     fn rename(&mut self, from: &str, to: &str) -> Result<()> {
+        self.assert_writable(from);
         self.forget(from);
         self.forget(to);
         std::fs::rename(self.full(from), self.full(to)).map_err(|e| DiskError::of(from, &e))
     }
 
     fn remove(&mut self, path: &str) -> Result<()> {
+        self.assert_writable(path);
         self.forget(path);
         std::fs::remove_file(self.full(path)).map_err(|e| DiskError::of(path, &e))
     }
 
     fn create_dir_all(&mut self, dir: &str) -> Result<()> {
+        self.assert_writable(dir);
         let full = self.full(dir);
         if full.is_dir() {
             return Ok(());

@@ -21,6 +21,7 @@ pub mod error;
 mod index;
 mod journal;
 pub mod signed;
+mod slots;
 mod snapshot;
 pub mod store;
 #[cfg(test)]

@@ -30,6 +30,12 @@ pub const TREE: &str = "public:ccf.internal.tree";
 pub const SNAPSHOT_EVIDENCE: &str = "public:ccf.internal.snapshot_evidence";
 /// What a service was created from, one row.
 pub const GENESIS: &str = "public:quorate.genesis";
+/// Certificates of service keys by the one that followed: seqno of the recovery (8 bytes, big endian)
+/// to PEM. Ours.
+pub const SERVICE_ENDORSEMENTS: &str = "public:quorate.service_endorsements";
+/// Signatures of service keys over the certificate that followed, by the seqno of the recovery: see
+/// [`super::notary::hands_over`]. Ours.
+pub const SERVICE_HANDOVERS: &str = "public:quorate.service_handovers";
 /// Keys of requests that must not be executed twice.
 pub const IDEMPOTENCY: &str = "public:quorate.idempotency";
 

@@ -110,6 +110,14 @@ pub fn verify(root: &Digest, id: TxId, signed: &Signed, by: Identities<'_>) -> b
             .is_ok_and(|claims| claims.txid == id.to_string())
 }
 
+/// Whether the key of the service certificate `earlier` (PEM) has signed the one that followed in a
+/// recovery, `later` (PEM): a row of [`super::maps::SERVICE_HANDOVERS`].
+#[must_use]
+pub fn hands_over(earlier: &str, later: &str, signature: &[u8]) -> bool {
+    Certificate::from_pem(earlier)
+        .is_ok_and(|earlier| earlier.key().verify_digest(&sha256(later.as_bytes()), signature))
+}
+
 /// Whether a certificate (PEM) is that of this node, issued by the service.
 #[must_use]
 pub fn is_endorsed(node: &NodeId, certificate: &str, service: &str) -> bool {

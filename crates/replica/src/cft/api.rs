@@ -43,6 +43,11 @@ pub struct Config {
     pub chunk_size: u64,
     /// `snapshots.tx_count`: a snapshot every so many transactions; 0: none.
     pub snapshot_tx_count: u64,
+    /// `snapshots.min_tx_count`: one that is due by time has at least so many transactions more than
+    /// the last.
+    pub snapshot_min_tx_count: u64,
+    /// `snapshots.time_interval`: a snapshot so long after the last; 0: none for that reason.
+    pub snapshot_interval_ms: u64,
     /// Whether turns carry a trace.
     pub trace: bool,
 }
@@ -62,8 +67,10 @@ impl Config {
             signature_delay_ms: 1_000,
             signature_adaptive: true,
             signature_max_in_flight: 2,
-            chunk_size: 5_000_000,
+            chunk_size: 5 * 1024 * 1024,
             snapshot_tx_count: 10_000,
+            snapshot_min_tx_count: 2,
+            snapshot_interval_ms: 0,
             trace: false,
         }
     }

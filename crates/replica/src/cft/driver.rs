@@ -24,7 +24,7 @@ use super::api::{
 };
 use super::joining::{Joining, Progress};
 use super::keys::Keys;
-use super::limits::{LOG_PACKET_BYTES, MAX_PACKET_MESSAGES, READ_BACK_BYTES};
+use super::limits::{LOG_PACKET_BYTES, MAX_PACKET_MESSAGES, MAX_SIGNATURE_TX_COUNT, READ_BACK_BYTES};
 use super::log::{Log, Recovered, SnapshotFile};
 use super::member::{Member, MemberStep};
 use super::wire::{Packet, weight};
@@ -610,8 +610,6 @@ fn check_config(config: &Config) -> Result<(), OpenError> {
     Ok(())
 }
 
-/// Most transactions between two signatures: their tree must fit in a map's value.
-const MAX_SIGNATURE_TX_COUNT: u64 = 20_000;
 
 /// Puts the entries into a message. `None` if they are not in the log any more, cannot be read, or
 /// enough was read back for this peer: as if it had been lost.

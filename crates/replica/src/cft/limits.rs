@@ -1,5 +1,9 @@
 //! Every bound of every buffer and queue of a `cft` member, and what happens when it is reached.
 
+/// Most transactions between two signatures, whatever is configured: their tree must fit in a map's
+/// value.
+pub const MAX_SIGNATURE_TX_COUNT: u64 = 20_000;
+
 /// Operations of one request. A request with more is refused (`RequestBodyTooLarge`).
 pub const MAX_OPS: usize = 10_000;
 

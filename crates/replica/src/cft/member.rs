@@ -21,7 +21,8 @@ use quorate_consensus::raft::{
 };
 use quorate_crypto::hash::Digest;
 use quorate_ledger::ccf::maps::{
-    ENDORSED_CERTIFICATES, IDEMPOTENCY, SERVICE_INFO, SINGLE, ServiceInfo, node_key, read_row,
+    ENDORSED_CERTIFICATES, IDEMPOTENCY, SERVICE_ENDORSEMENTS, SERVICE_INFO, SINGLE, ServiceInfo,
+    node_key, read_row,
 };
 use quorate_ledger::ccf::signature::{Identities, Signature, is_signature};
 use quorate_ledger::ccf::{Transaction, TxId};
@@ -30,7 +31,6 @@ use quorate_ledger::state::{Value, WriteSet};
 use self::commands::PendingRead;
 use self::introductions::Acquaintances;
 pub(in crate::cft) use self::joiners::SEAL_CONTEXT;
-use self::open::SERVICE_ENDORSEMENTS;
 use self::snapshots::Snapshots;
 use super::api::{
     Address, Code, Command, Config, Error, Input, Notice, Output, PeerRef, Reply, ServiceStatus,

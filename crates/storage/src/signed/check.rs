@@ -9,6 +9,7 @@ use crate::disk::{Disk, DiskError};
 use crate::error::{Corruption, StoreError};
 use crate::vault;
 
+use super::archive::Archive;
 use super::entry::Header;
 use super::files::{CHUNK_HEADER, Chunk, MAX_FILE, Survey, read_table};
 use super::journal::{FILES, Journal};
@@ -25,14 +26,14 @@ pub(crate) fn is_signed(disk: &impl Disk) -> Result<bool, DiskError> {
 }
 
 /// Reads everything and reports what is wrong.
-pub(crate) fn check(disk: &impl Disk) -> Result<Report, DiskError> {
+pub(crate) fn check<D: Disk>(disk: &D, archive: &Archive<D>) -> Result<Report, DiskError> {
     let mut report = Report::default();
     for file in FILES.into_iter().chain([mark::FILE]) {
         report.files += usize::from(disk.exists(file)?);
     }
     let names = ChunkName::list(disk)?;
     report.files += names.len();
-    match check_log(disk, &names, &mut report) {
+    match check_log(disk, archive, &names, &mut report) {
         Ok(()) => {}
         Err(StoreError::Corrupt(damage)) => report.problems.push(Problem::new(damage, REJOIN)),
         Err(StoreError::Disk(error)) => return Err(error),
@@ -48,7 +49,12 @@ pub(crate) fn check(disk: &impl Disk) -> Result<Report, DiskError> {
     Ok(report)
 }
 
-fn check_log(disk: &impl Disk, names: &[ChunkName], report: &mut Report) -> Result<(), StoreError> {
+fn check_log<D: Disk>(
+    disk: &D,
+    archive: &Archive<D>,
+    names: &[ChunkName],
+    report: &mut Report,
+) -> Result<(), StoreError> {
     let Some(generation) = Journal::read(disk, JOURNAL_SIZE)? else {
         if names.is_empty() {
             return Ok(());
@@ -57,7 +63,7 @@ fn check_log(disk: &impl Disk, names: &[ChunkName], report: &mut Report) -> Resu
         return Err(Corruption::new(FILES[0], 0, None, what).into());
     };
     let mut replayed = Replayed::new(&generation)?;
-    let survey = Survey::read(disk, generation.checkpoint.base, replayed.stable)?;
+    let survey = Survey::read(disk, archive, generation.checkpoint.base, replayed.stable)?;
     report.entries = replayed.last() - generation.checkpoint.base;
     if let Err(error) = replayed.verify(disk, &generation, &survey) {
         note(report, error)?;
@@ -80,8 +86,8 @@ fn note(report: &mut Report, error: StoreError) -> Result<(), DiskError> {
 
 /// Compares the entries of a complete chunk with its position table.
 fn check_complete(disk: &impl Disk, chunk: &Chunk) -> Result<(), StoreError> {
-    let table = read_table(disk, chunk)?;
     let path = chunk.name.path();
+    let table = read_table(disk, &path, chunk)?;
     let bytes = read_all(disk, &path, MAX_FILE)?;
     let mut at = CHUNK_HEADER;
     for (seqno, position) in (chunk.name.first..).zip(table) {

@@ -11,9 +11,10 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::chunk::read_all;
-use crate::disk::Disk;
+use crate::disk::{Disk, DiskError};
 use crate::error::{Corruption, StoreError};
 
+use super::archive::Archive;
 use super::entry::{self, CHUNK_ENDS, CHUNK_STARTS, Header};
 use super::names::{ChunkName, DIR};
 
@@ -40,6 +41,11 @@ pub(crate) struct Chunk {
 }
 
 impl Chunk {
+    /// One that takes no further entry, whose position table begins at `end`.
+    pub const fn complete(name: ChunkName, last: u64, end: u64) -> Self {
+        Self { name, last, end, positions: None }
+    }
+
     fn count(&self) -> u64 {
         self.last - self.name.first + 1
     }
@@ -66,8 +72,14 @@ pub(crate) struct Survey {
 
 impl Survey {
     /// Reads what is there. The log begins after `base`, and everything up to `stable` was durable
-    /// and has not been touched since; whatever is behind it doesn't count.
-    pub fn read(disk: &impl Disk, base: u64, stable: u64) -> Result<Self, StoreError> {
+    /// and has not been touched since; whatever is behind it doesn't count. Committed chunks may be in
+    /// the archive instead.
+    pub fn read<D: Disk>(
+        disk: &D,
+        archive: &Archive<D>,
+        base: u64,
+        stable: u64,
+    ) -> Result<Self, StoreError> {
         let names = ChunkName::list(disk)?;
         let mut survey =
             Self { base, chunks: Vec::new(), unfit: false, surplus: Vec::new(), found: Vec::new() };
@@ -76,6 +88,7 @@ impl Survey {
             let first = names[0].first;
             let mut keep = None;
             if first <= stable {
+                next = survey.take_archived(archive, next, first - 1)?;
                 if first != next {
                     return Err(missing(next));
                 }
@@ -89,10 +102,29 @@ impl Survey {
                 survey.found.push((*name, disk.len(&name.path())?));
             }
         }
-        if next <= stable {
+        if survey.take_archived(archive, next, stable)? <= stable {
             return Err(missing(next));
         }
         Ok(survey)
+    }
+
+    /// Takes chunks from entry `next` on from the archive, none with an entry after `last`; the entry
+    /// after them.
+    fn take_archived<D: Disk>(
+        &mut self,
+        archive: &Archive<D>,
+        mut next: u64,
+        last: u64,
+    ) -> Result<u64, StoreError> {
+        while next <= last
+            && let Some((chunk, _)) = archive.find(next)?
+            && chunk.name.first == next
+            && chunk.last <= last
+        {
+            next = chunk.last + 1;
+            self.chunks.push(chunk);
+        }
+        Ok(next)
     }
 
     /// Which of the names of a chunk counts, and what the chunk is to become.
@@ -107,8 +139,8 @@ impl Survey {
         let whole = names.iter().rev().find(|name| name.last.is_some_and(|last| last <= stable));
         if let Some((name, last)) = whole.and_then(|name| Some((*name, name.last?))) {
             let read = || {
-                let end = table_offset(disk, name, last)?;
-                let chunk = Chunk { name, last, end, positions: None };
+                let end = table_offset(disk, &name.path(), name, last)?;
+                let chunk = Chunk::complete(name, last, end);
                 let ends = last < stable || last_flags(disk, &chunk)? & CHUNK_ENDS != 0;
                 Ok(ends.then_some(chunk))
             };
@@ -165,8 +197,9 @@ impl Survey {
 
     /// The highest entry that a name tells to be committed.
     pub fn committed(&self) -> u64 {
-        let committed = self.found.iter().filter(|(name, _)| name.committed);
-        committed.filter_map(|(name, _)| name.last).max().unwrap_or(0)
+        let found = self.found.iter().map(|(name, _)| name);
+        let names = found.chain(self.chunks.iter().map(|chunk| &chunk.name));
+        names.filter(|name| name.committed).filter_map(|name| name.last).max().unwrap_or(0)
     }
 
     /// The files as they will be once the survey has been applied.
@@ -215,7 +248,8 @@ fn rename(disk: &mut impl Disk, from: ChunkName, to: ChunkName) -> Result<(), St
 }
 
 fn missing(seqno: u64) -> StoreError {
-    let what = "the chunk that begins with the entry is missing";
+    let what = "the chunk that begins with the entry is missing (look for it in the directories that \
+                service.ledger.read_only_directories named)";
     Corruption::new(&ChunkName::open(seqno).path(), 0, Some(seqno), what).into()
 }
 
@@ -233,27 +267,34 @@ fn push(chunk: &mut Chunk, len: usize) -> Result<(), StoreError> {
 }
 
 /// Where the position table of a complete chunk begins, as its length demands and its header says.
-fn table_offset(disk: &impl Disk, name: ChunkName, last: u64) -> Result<u64, StoreError> {
-    let path = name.path();
-    let len = disk.len(&path)?;
+pub(crate) fn table_offset(
+    disk: &impl Disk,
+    path: &str,
+    name: ChunkName,
+    last: u64,
+) -> Result<u64, StoreError> {
+    let len = disk.len(path)?;
     let table = (last - name.first + 1).checked_mul(4).and_then(|size| len.checked_sub(size));
-    let header = disk.read(&path, 0, CHUNK_HEADER as usize)?;
+    let header = disk.read(path, 0, CHUNK_HEADER as usize)?;
     match table {
         Some(table) if table > CHUNK_HEADER && len <= MAX_FILE && header == table.to_le_bytes() => {
             Ok(table)
         }
         _ => {
             let what = "header and length don't fit the entries that its name promises";
-            Err(Corruption::new(&path, 0, Some(name.first), what).into())
+            Err(Corruption::new(path, 0, Some(name.first), what).into())
         }
     }
 }
 
 /// The position table of a complete chunk.
-pub(crate) fn read_table(disk: &impl Disk, chunk: &Chunk) -> Result<Vec<u32>, StoreError> {
-    let path = chunk.name.path();
+pub(crate) fn read_table(
+    disk: &impl Disk,
+    path: &str,
+    chunk: &Chunk,
+) -> Result<Vec<u32>, StoreError> {
     let len = usize::try_from(4 * chunk.count()).expect("below MAX_FILE");
-    let bytes = disk.read(&path, chunk.end, len)?;
+    let bytes = disk.read(path, chunk.end, len)?;
     let (table, _) = bytes.as_chunks::<4>();
     let table: Vec<u32> = table.iter().map(|position| u32::from_le_bytes(*position)).collect();
     let good = bytes.len() == len
@@ -263,7 +304,7 @@ pub(crate) fn read_table(disk: &impl Disk, chunk: &Chunk) -> Result<Vec<u32>, St
     if good {
         return Ok(table);
     }
-    Err(Corruption::new(&path, chunk.end, Some(chunk.name.first), "bad position table").into())
+    Err(Corruption::new(path, chunk.end, Some(chunk.name.first), "bad position table").into())
 }
 
 /// Flags of the last entry of a chunk, which is on the disk.
@@ -271,7 +312,7 @@ fn last_flags(disk: &impl Disk, chunk: &Chunk) -> Result<u8, StoreError> {
     let path = chunk.name.path();
     let position = match &chunk.positions {
         Some(positions) => *positions.last().expect("a chunk has an entry"),
-        None => *read_table(disk, chunk)?.last().expect("a chunk has an entry"),
+        None => *read_table(disk, &path, chunk)?.last().expect("a chunk has an entry"),
     };
     let header = disk.read(&path, u64::from(position), entry::HEADER)?;
     let header = Header::parse(&header)
@@ -463,21 +504,50 @@ impl Files {
 
     /// Entries from `from` to `to` at most, all of one chunk, of `room` bytes at most (but one at
     /// least), with one read (and one for the position table, if it isn't in memory).
-    pub fn read(
+    ///
+    /// An entry that is not here is read from the archive.
+    pub fn read<D: Disk>(
         &self,
-        disk: &impl Disk,
+        disk: &D,
+        archive: &Archive<D>,
         from: u64,
         to: u64,
         room: usize,
     ) -> Result<Vec<Arc<[u8]>>, StoreError> {
         let after = self.chunks.partition_point(|chunk| chunk.name.first <= from);
         let chunk = after.checked_sub(1).map(|at| &self.chunks[at]);
-        let Some(chunk) = chunk.filter(|chunk| from <= chunk.last) else { return Ok(Vec::new()) };
+        let chunk = chunk.filter(|chunk| from <= chunk.last);
+        let own = chunk.map(|chunk| self.read_of(disk, &chunk.name.path(), chunk, from, to, room));
+        let absent = match own {
+            Some(Err(error @ StoreError::Disk(DiskError::NotFound { .. }))) => Some(error),
+            Some(read) => return read,
+            None => None,
+        };
+        match (archive.find(from)?, absent) {
+            (Some((chunk, place)), _) => {
+                self.read_of(place, &chunk.name.text(), &chunk, from, to, room)
+            }
+            // The file is being renamed by an append that failed.
+            (None, Some(error)) => Err(error),
+            (None, None) => Ok(Vec::new()),
+        }
+    }
+
+    /// [`Files::read`], of a chunk that is at `path`.
+    fn read_of(
+        &self,
+        disk: &impl Disk,
+        path: &str,
+        chunk: &Chunk,
+        from: u64,
+        to: u64,
+        room: usize,
+    ) -> Result<Vec<Arc<[u8]>>, StoreError> {
         let table;
         let positions = match &chunk.positions {
             Some(positions) => positions,
             None => {
-                table = self.table(disk, chunk)?;
+                table = self.table(disk, path, chunk)?;
                 &*table
             }
         };
@@ -487,9 +557,8 @@ impl Files {
         let begin = position(first);
         let fits = (first + 1..=most).take_while(|slot| position(*slot) - begin <= room as u64);
         let until = fits.last().unwrap_or(first + 1);
-        let path = chunk.name.path();
         let len = usize::try_from(position(until) - begin).expect("below MAX_FILE");
-        let bytes = disk.read(&path, begin, len)?;
+        let bytes = disk.read(path, begin, len)?;
         let mut entries = Vec::with_capacity(until - first);
         for slot in first..until {
             let at = position(slot);
@@ -498,19 +567,24 @@ impl Files {
             let entry = bytes.get(range[0]..range[1]).filter(|bytes| entry::is_framed(bytes));
             entries.push(Arc::from(entry.ok_or_else(|| {
                 let id = Some(chunk.name.first + slot as u64);
-                Corruption::new(&path, at, id, "the entry is missing or bad")
+                Corruption::new(path, at, id, "the entry is missing or bad")
             })?));
         }
         Ok(entries)
     }
 
-    fn table(&self, disk: &impl Disk, chunk: &Chunk) -> Result<Arc<Vec<u32>>, StoreError> {
+    fn table(
+        &self,
+        disk: &impl Disk,
+        path: &str,
+        chunk: &Chunk,
+    ) -> Result<Arc<Vec<u32>>, StoreError> {
         let first = chunk.name.first;
         let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, table)) = tables.iter().find(|(of, _)| *of == first) {
             return Ok(Arc::clone(table));
         }
-        let table = Arc::new(read_table(disk, chunk)?);
+        let table = Arc::new(read_table(disk, path, chunk)?);
         if tables.len() == MAX_TABLES {
             tables.remove(0);
         }

@@ -35,6 +35,7 @@
 //! index beyond the log. Whether entries are what they were is not checked here: the digests that the
 //! signatures cover are checked by whoever replays them.
 
+mod archive;
 pub(crate) mod check;
 pub(crate) mod entry;
 pub(crate) mod files;
@@ -60,6 +61,7 @@ use crate::disk::{Disk, DiskError};
 use crate::error::{OpenError, StoreError};
 use crate::vault;
 
+pub(crate) use self::archive::Archive;
 pub use self::entry::is_framed;
 use self::files::{Files, Survey};
 use self::journal::{Checkpoint, Journal};
@@ -177,6 +179,7 @@ pub struct ChunkInfo {
 #[derive(Debug)]
 pub struct SignedLog<D> {
     disk: D,
+    archive: Archive<D>,
     options: Options,
     journal: Journal,
     files: Files,
@@ -292,7 +295,8 @@ impl<D: Disk> SignedLog<D> {
     /// Writes what the chunk files miss.
     fn flush(&mut self) -> Result<(), StoreError> {
         if self.suspect {
-            self.files = Survey::read(&self.disk, self.base, self.stable)?.apply(&mut self.disk)?;
+            let survey = Survey::read(&self.disk, &self.archive, self.base, self.stable)?;
+            self.files = survey.apply(&mut self.disk)?;
             self.written = self.stable;
             self.suspect = false;
         }
@@ -406,7 +410,7 @@ impl<D: Disk> SignedLog<D> {
 
     /// Entries of the range, in order, as far as they are there and take no more than `room` bytes
     /// (but the first one always). Newest ones come from memory, others with one read for each chunk
-    /// they are in.
+    /// they are in. Entries from before the log began are there if a read-only directory has them.
     ///
     /// # Errors
     /// The disk's; damage.
@@ -417,7 +421,7 @@ impl<D: Disk> SignedLog<D> {
     ) -> Result<Vec<Arc<[u8]>>, StoreError> {
         let (from, to) = (*range.start(), (*range.end()).min(self.last));
         let (mut next, mut room, mut entries) = (from, room, Vec::new());
-        if from <= self.base {
+        if from == 0 {
             return Ok(entries);
         }
         let cached = self.first_cached();
@@ -425,7 +429,8 @@ impl<D: Disk> SignedLog<D> {
             if room == 0 && !entries.is_empty() {
                 return Ok(entries);
             }
-            let read = self.files.read(&self.disk, next, to.min(cached - 1), room)?;
+            let until = to.min(cached - 1);
+            let read = self.files.read(&self.disk, &self.archive, next, until, room)?;
             let size: usize = read.iter().map(|bytes| bytes.len()).sum();
             if read.is_empty() || (size > room && !entries.is_empty()) {
                 return Ok(entries);

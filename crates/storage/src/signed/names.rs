@@ -58,7 +58,12 @@ impl ChunkName {
 
     /// All chunks there are, by first sequence number.
     pub fn list(disk: &impl Disk) -> Result<Vec<Self>, DiskError> {
-        let names = match disk.list(DIR) {
+        Self::list_in(disk, DIR)
+    }
+
+    /// As [`Self::list`], of another directory than the log's own.
+    pub fn list_in(disk: &impl Disk, dir: &str) -> Result<Vec<Self>, DiskError> {
+        let names = match disk.list(dir) {
             Err(DiskError::NotFound { .. }) => return Ok(Vec::new()),
             other => other?,
         };

@@ -8,6 +8,7 @@ use quorate_consensus::raft::NodeId;
 use crate::disk::{Disk, DiskError};
 use crate::error::{Corruption, OpenError, StoreError};
 
+use super::archive::Archive;
 use super::files::{self, Survey};
 use super::journal::{Checkpoint, Generation, Journal, Op};
 use super::names::ChunkName;
@@ -98,7 +99,21 @@ impl<D: Disk> SignedLog<D> {
     ///
     /// # Errors
     /// The disk's; damage of anything that was durable, named: the node must rejoin.
-    pub fn open(mut disk: D, mut options: Options) -> Result<(Self, Recovered), OpenError> {
+    pub fn open(disk: D, options: Options) -> Result<(Self, Recovered), OpenError> {
+        Self::open_with(disk, Vec::new(), options)
+    }
+
+    /// As [`SignedLog::open`], with read-only directories of committed chunks: what the log lacks is
+    /// read from them.
+    ///
+    /// # Errors
+    /// As [`SignedLog::open`].
+    pub fn open_with(
+        mut disk: D,
+        read_only: Vec<D>,
+        mut options: Options,
+    ) -> Result<(Self, Recovered), OpenError> {
+        let archive = Archive::new(read_only);
         for dir in DIRS {
             disk.create_dir_all(dir)?;
         }
@@ -125,12 +140,13 @@ impl<D: Disk> SignedLog<D> {
         // A ledger from elsewhere may have anything behind its last entry.
         replayed.shortened |= adopted;
         let base = generation.checkpoint.base;
-        let survey = Survey::read(&disk, base, replayed.stable)?;
+        let survey = Survey::read(&disk, &archive, base, replayed.stable)?;
         let commit = replayed.verify(&disk, &generation, &survey)?;
         let last = replayed.last();
         let mut log = Self {
             files: survey.files(),
             disk,
+            archive,
             options,
             journal: generation.journal,
             suspect: true,

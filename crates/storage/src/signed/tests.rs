@@ -13,6 +13,7 @@ use super::{Options, Recovered, SignedLog, SnapshotName, journal};
 use crate::error::{OpenError, StoreError};
 use crate::testing::{Fault, MemDisk, below, rng};
 
+mod archive;
 mod crash;
 mod damage;
 

@@ -1,5 +1,6 @@
-use super::{FILE, SLOT, read, write};
+use super::{FILE, read, write};
 use crate::disk::Disk as _;
+use crate::slots::SLOT;
 use crate::testing::MemDisk;
 
 #[test]

@@ -67,3 +67,17 @@ fn secrets_that_do_not_belong_together_are_refused() {
     assert!(NodeNotary::found(ec_key(1), ec_key(2), "localhost", u64::MAX).is_err());
     assert!(!format!("{founder:?} {good:?}").contains(&format!("{:?}", good.service_key)));
 }
+
+#[test]
+fn only_the_key_of_a_service_hands_it_over() {
+    let (earlier, later) = (founder(), NodeNotary::found(ec_key(6), ec_key(7), "127.0.0.1", AT));
+    let later = later.unwrap();
+    let (_, handover) = later.link(&earlier.service_key().unwrap(), AT).unwrap();
+    let (from, to) = (earlier.service_certificate(), later.service_certificate());
+    assert!(hands_over(from, to, &handover));
+    assert!(!hands_over(to, from, &handover) && !hands_over(to, to, &handover));
+    assert!(!hands_over(from, from, &handover), "of another certificate");
+    assert!(!hands_over(from, to, &handover[1..]) && !hands_over("", to, &handover));
+    let (_, foreign) = later.link(&ec_key(8).to_pkcs8(), AT).unwrap();
+    assert!(!hands_over(from, to, &foreign), "by another key");
+}

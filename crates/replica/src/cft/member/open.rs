@@ -11,8 +11,8 @@ use quorate_consensus::raft::{
 };
 use quorate_crypto::hash::Digest;
 use quorate_ledger::ccf::maps::{
-    self, ENDORSED_CERTIFICATES, GENESIS, NodeInfo, NodeStatus, SERVICE_INFO, SINGLE, ServiceInfo,
-    ServiceStatus, read_row,
+    self, ENDORSED_CERTIFICATES, GENESIS, NodeInfo, NodeStatus, SERVICE_ENDORSEMENTS,
+    SERVICE_HANDOVERS, SERVICE_INFO, SINGLE, ServiceInfo, ServiceStatus, read_row,
 };
 use quorate_ledger::ccf::signature::{Identities, Signature, is_signature};
 use quorate_ledger::ccf::{Head, LedgerSecret, Transaction, TxId};
@@ -31,13 +31,6 @@ use crate::cft::limits::REPLAY_BYTES;
 use crate::cft::log::{Log, Recovered};
 use crate::cft::nodes::{MEMBER_CHANGE, Nodes, digest, peer_text};
 use crate::cft::waits::Waits;
-
-/// Certificates of service keys by the one that followed: seqno of the recovery (8 bytes, big endian)
-/// to PEM. Ours.
-pub const SERVICE_ENDORSEMENTS: &str = "public:quorate.service_endorsements";
-/// Signatures of service keys over the certificate that followed, by the seqno of the recovery.
-/// Ours.
-pub const SERVICE_HANDOVERS: &str = "public:quorate.service_handovers";
 
 /// The last signature of a log that is replayed, with what the ledger said before it.
 struct LastSignature {
@@ -125,7 +118,7 @@ impl<K: Keys> Member<K> {
             reads: BTreeMap::new(),
             next_read: 0,
             early_reads: Vec::new(),
-            snapshots: super::Snapshots::default(),
+            snapshots: super::Snapshots::new(env.now),
             caught_up: std::collections::BTreeSet::new(),
             clean_up: false,
             verified_view: 0,

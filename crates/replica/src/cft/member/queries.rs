@@ -2,10 +2,11 @@
 
 use quorate_consensus::raft::Phase;
 use quorate_ledger::ccf::TxId;
-use quorate_ledger::ccf::maps::{NodeStatus, SERVICE_INFO, SINGLE, ServiceInfo, read_row};
+use quorate_ledger::ccf::maps::{
+    NodeStatus, SERVICE_ENDORSEMENTS, SERVICE_INFO, SINGLE, ServiceInfo, read_row,
+};
 
 use super::Member;
-use super::open::SERVICE_ENDORSEMENTS;
 use crate::cft::api::PeerRef;
 use crate::cft::api::{
     Answer, Blocked, Code, ConfigurationInfo, ConsensusInfo, Consistency, Error, NetworkInfo,

@@ -1,13 +1,18 @@
 //! Snapshots \[7.5\]: every node takes them alike, at the same transactions.
 //!
 //! A snapshot is due at the first signature that ends a chunk `snapshots.tx_count` transactions
-//! after the last one; the leader lets a chunk end there. Every node takes it when that signature
-//! is committed. The leader writes its digest into the ledger, and with the receipt of that the
-//! snapshot is complete.
+//! after the last one, or `snapshots.time_interval` after it if there are `snapshots.min_tx_count`
+//! more; the leader lets a chunk end there. Every node takes it when that signature is committed.
+//! The leader writes its digest into the ledger, and with the receipt of that the snapshot is
+//! complete.
+//!
+//! What is due by time is due by the leader's clock. A follower's may have begun to count a little
+//! later, so it takes one at any chunk's end after half of the interval; one that the leader does not
+//! vouch for is dropped.
 
 use std::sync::Arc;
 
-use quorate_consensus::core::Env;
+use quorate_consensus::core::{Env, Time};
 use quorate_consensus::raft::{Configuration, Seqno, Snapshot as RaftSnapshot};
 use quorate_crypto::hash::{Digest, sha256};
 use quorate_ledger::ccf::maps::{SINGLE, SNAPSHOT_EVIDENCE, SnapshotEvidence, read_row};
@@ -39,13 +44,22 @@ struct Taken {
 }
 
 /// Snapshots on their way, and the latest.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Snapshots {
     /// The last transaction that one was due at.
     last: Seqno,
+    /// When that was committed here, or the member was opened.
+    last_at: Time,
     taken: Option<Taken>,
     complete: Vec<Arc<SnapshotFile>>,
     latest: Option<Arc<SnapshotFile>>,
+}
+
+impl Snapshots {
+    /// Of a member that is opened now.
+    pub(super) const fn new(now: Time) -> Self {
+        Self { last: 0, last_at: now, taken: None, complete: Vec::new(), latest: None }
+    }
 }
 
 impl<K: Keys> Member<K> {
@@ -66,14 +80,19 @@ impl<K: Keys> Member<K> {
         std::mem::take(&mut self.snapshots.complete)
     }
 
-    fn is_due(&self, seqno: Seqno) -> bool {
-        let every = self.config.snapshot_tx_count;
-        every > 0 && seqno >= self.snapshots.last.saturating_add(every)
+    /// Whether one is due at a transaction: by count, or by time after so many milliseconds.
+    fn is_due(&self, seqno: Seqno, interval_ms: u64) -> bool {
+        let (config, last) = (&self.config, self.snapshots.last);
+        let after = |count: u64| seqno >= last.saturating_add(count.max(1));
+        let by_count = config.snapshot_tx_count > 0 && after(config.snapshot_tx_count);
+        let elapsed = self.now.0.saturating_sub(self.snapshots.last_at.0);
+        let by_time = interval_ms > 0 && elapsed >= interval_ms;
+        by_count || (by_time && after(config.snapshot_min_tx_count))
     }
 
     /// Whether the next signature shall end a chunk because a snapshot is due there.
     pub(super) fn cuts_for_snapshot(&self) -> bool {
-        self.is_due(self.chain.last_idx() + 1)
+        self.is_due(self.chain.last_idx() + 1, self.config.snapshot_interval_ms)
     }
 
     /// The transaction `at` is in the committed state, and nothing after it.
@@ -91,10 +110,11 @@ impl<K: Keys> Member<K> {
         }
         self.complete_snapshot(at, writes);
         let ends = self.recent.get(at).and_then(|entry| Head::read(&entry.bytes).ok());
-        if !ends.is_some_and(|head| head.flags.ends_chunk()) || !self.is_due(at) {
+        let interval = self.config.snapshot_interval_ms.div_ceil(2);
+        if !ends.is_some_and(|head| head.flags.ends_chunk()) || !self.is_due(at, interval) {
             return Ok(());
         }
-        self.snapshots.last = at;
+        (self.snapshots.last, self.snapshots.last_at) = (at, self.now);
         let id = TxId::new(self.raft.view_at(at), at);
         let leaf = self.chain.tree().leaf(at).ok_or("the leaf of a signature is not there")?;
         let views = views(self.raft.view_history().starts(), at);
@@ -113,7 +133,9 @@ impl<K: Keys> Member<K> {
     }
 
     fn note_evidence(&mut self, at: Seqno, row: SnapshotEvidence) {
-        self.snapshots.last = self.snapshots.last.max(row.version);
+        if row.version > self.snapshots.last {
+            (self.snapshots.last, self.snapshots.last_at) = (row.version, self.now);
+        }
         let Some(taken) = &mut self.snapshots.taken else { return };
         if (row.version, row.hash) == (taken.seqno, taken.digest) {
             taken.evidence = Some(at);
@@ -202,7 +224,7 @@ impl<K: Keys> Member<K> {
         self.nodes.commit_all(seqno);
         self.keyed.reload(&self.store);
         self.reload_service().map_err(wrong)?;
-        self.snapshots.last = seqno;
+        (self.snapshots.last, self.snapshots.last_at) = (seqno, self.now);
         self.verified_view = 0;
         let configuration = Configuration { idx: seqno, nodes: self.nodes.trusted() };
         let starts = starts(&snapshot.views, seqno);

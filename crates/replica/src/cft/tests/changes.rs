@@ -264,6 +264,47 @@ fn a_joiner_begins_with_a_snapshot() {
 }
 
 #[test]
+fn snapshots_are_taken_by_time_too() {
+    let mut world = World::three(30, |config| {
+        config.snapshot_tx_count = 0;
+        config.snapshot_interval_ms = 10_000;
+        config.snapshot_min_tx_count = 20;
+    });
+    let leader = world.leader().expect("one leads");
+    let taken = |world: &World, name: &str| {
+        let snapshots = &world.driver(name).log().snapshots;
+        snapshots.iter().map(|file| file.seqno).collect::<Vec<_>>()
+    };
+    for n in 0..40 {
+        world.put(&leader, &n.to_string(), "v");
+    }
+    assert!(taken(&world, &leader).is_empty(), "the time is not over");
+    world.run(12_000);
+    assert!(taken(&world, &leader).is_empty(), "an idle group signs nothing");
+    world.put(&leader, "a", "v");
+    world.put(&leader, "b", "v");
+    world.run(1_000);
+    let first = taken(&world, &leader);
+    assert_eq!(first.len(), 1);
+    world.run(12_000);
+    for n in 0..5 {
+        world.put(&leader, &n.to_string(), "w");
+    }
+    world.run(1_000);
+    assert_eq!(taken(&world, &leader), first, "too few transactions since");
+    for n in 0..20 {
+        world.put(&leader, &n.to_string(), "x");
+    }
+    world.run(1_000);
+    let second = taken(&world, &leader);
+    assert_eq!(second.len(), 2);
+    for name in ["a", "b", "c"] {
+        assert_eq!(taken(&world, name), second, "{name}");
+        assert_eq!(world.driver(name).log().snapshots, world.driver(&leader).log().snapshots);
+    }
+}
+
+#[test]
 fn a_removed_node_does_not_come_back() {
     let mut world = World::three(28, quiet);
     let leader = world.leader().expect("one leads");
