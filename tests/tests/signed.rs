@@ -152,7 +152,7 @@ async fn disks_hold(mut cluster: Cluster, group: &ServiceGroup) {
     let mut files = std::collections::BTreeMap::<String, (String, Vec<u8>)>::new();
     for name in names {
         let dir = dir_of(&cluster, name, group);
-        let ledger = signed::read_ledger(&dir).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let ledger = signed::read_ledger(&[&dir]).unwrap_or_else(|e| panic!("{name}: {e}"));
         ledger.belongs_to(&anchor).unwrap_or_else(|e| panic!("{name}: {e}"));
         assert!(ledger.signatures > 1, "{ledger:?}");
         let path = dir.to_str().expect("a path");
@@ -230,6 +230,65 @@ fn all_nodes_are_replaced_under_load() {
 }
 
 #[test]
+fn a_node_that_rejoins_is_another_one_and_takes_its_own_place() {
+    run(async {
+        let mut cluster = network();
+        cluster.set_settings(&SETTINGS);
+        cluster.start_peers(2).await.expect("nodes start");
+        let [election, message] = SETTINGS;
+        cluster.set_settings(&[election, message, ("service.restart", "rejoin")]);
+        cluster.spawn("p3", Role::Producer).expect("a node starts");
+        cluster.ready().await.expect("it is ready");
+        let group = ServiceGroup::form(cluster.nodes(), "rejoining").await;
+        let mut group = group.expect("a service forms");
+        let mut writer = Writer::start(&group);
+        writer.writes_more(20).await;
+        let old = group.node("p3").node_id.clone();
+        cluster.node_mut("p3").kill();
+        writer.writes_more(20).await;
+        let node = cluster.node_mut("p3");
+        node.start().expect("it starts again");
+        node.ready().await.expect("it is ready");
+        group.rejoin(cluster.node("p3")).await.expect("it asks to join");
+        let new = group.node("p3").node_id.clone();
+        assert_ne!(new, old, "it has another key");
+        let aside = dir_of(&cluster, "p3", &group).with_extension(&old[..8]);
+        assert!(aside.is_dir(), "its old log is put aside: {}", aside.display());
+        let status = |members: &quorate_cli::service::Members, id: &str| {
+            let node = members.nodes.iter().find(|node| node.node_id == id);
+            node.map(|node| node.status.clone()).unwrap_or_default()
+        };
+        let members = group.members().await.expect("members");
+        assert_eq!(
+            (status(&members, &old).as_str(), status(&members, &new).as_str()),
+            ("Trusted", "Pending")
+        );
+
+        let api = cluster.node("p1").info().api.clone();
+        let (from, to) = (&old[..12], &new[..12]);
+        let replace = ["member", "replace", from, to, "--yes", "--group", &group.id, "--api", &api];
+        let output = quorate(&[&replace[..], &["--output", "json"]].concat());
+        assert!(output.status.success(), "{}", json_of(&output));
+        let members = group.trusted(3).await.expect("as many as before");
+        assert_eq!(status(&members, &new), "Trusted");
+        writer.writes_more(20).await;
+        let done = writer.finish().await;
+        until("the old node being removable", LIMIT, || async {
+            let leader = group.leader().await.expect("a leader");
+            match leader.service.removable().await {
+                Ok(list) if list["nodes"].to_string().contains(&old) => Look::Done(()),
+                Ok(list) => Look::NotYet(list.to_string()),
+                Err(error) => Look::NotYet(error.to_string()),
+            }
+        })
+        .await
+        .expect("nobody needs the old one");
+        has_all(&group, &done).await;
+        disks_hold(cluster, &group).await;
+    });
+}
+
+#[test]
 fn a_lost_quorum_is_recovered_from_one_directory() {
     run(async {
         let (mut cluster, mut group) = service_of(3).await;
@@ -266,14 +325,22 @@ fn a_lost_quorum_is_recovered_from_one_directory() {
         };
         let (ok, plan) = recover("--dry-run");
         assert!(ok, "{plan}");
-        let before = signed::read_ledger(&dir_of(&cluster, "p2", &group)).expect("a ledger");
+        let before = signed::read_ledger(&[dir_of(&cluster, "p2", &group)]).expect("a ledger");
         assert_eq!(plan["keeps_up_to"], before.signed.to_string());
         let (ok, recovered) = recover("--yes");
         assert!(ok, "{recovered}");
-        let after = signed::read_ledger(&dir_of(&cluster, "p2", &group)).expect("a ledger");
+        let after = signed::read_ledger(&[dir_of(&cluster, "p2", &group)]).expect("a ledger");
         assert_eq!(after.last.view, before.last.view + 2);
         assert_ne!(after.service_certificate, before.service_certificate);
         assert_eq!(after.unsigned(), 0);
+        // The old service handed over to the new one: the seed proves both.
+        let anchor = seed::anchor(&group.seed).expect("the seed holds");
+        assert!(matches!(after.recoveries[..], [signed::Recovery { handed_over: true, .. }]));
+        after.belongs_to(&anchor).expect("from the owner to the new service");
+        let mut forged = signed::read_ledger(&[dir_of(&cluster, "p2", &group)]).expect("a ledger");
+        forged.recoveries[0].handed_over = false;
+        let error = forged.belongs_to(&anchor).expect_err("somebody else's service");
+        assert!(error.to_string().contains("has not signed its new certificate"), "{error}");
 
         // It goes on, with all that was committed.
         let node = cluster.node_mut("p2");

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use libp2p::Multiaddr;
 use toml::Value;
 
-pub use service::{Restart, ServiceConfig};
+pub use service::{FilesCleanup, Restart, ServiceConfig};
 
 /// What a node runs with. [`NodeConfig::load`] is the usual way to make one.
 #[derive(Clone, Debug, PartialEq)]
@@ -473,21 +473,19 @@ impl At<'_> {
     }
 
     /// A list, or a text of items separated by commas.
-    fn addresses(&self, value: Value) -> Result<Vec<Multiaddr>, ConfigError> {
-        let texts = match value {
+    fn list(&self, of: &str, value: Value) -> Result<Vec<String>, ConfigError> {
+        match value {
             Value::String(text) => {
-                text.split(',').filter(|item| !item.trim().is_empty()).map(str::to_owned).collect()
+                let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+                Ok(items.map(str::to_owned).collect())
             }
-            Value::Array(items) => {
-                items.into_iter().map(|item| self.text(item)).collect::<Result<Vec<_>, _>>()?
-            }
-            other => {
-                return Err(
-                    self.wrong(format!("must be a list of multiaddrs, not a {}", other.type_str()))
-                );
-            }
-        };
-        texts.iter().map(|text| self.parsed(text)).collect()
+            Value::Array(items) => items.into_iter().map(|item| self.text(item)).collect(),
+            other => Err(self.wrong(format!("must be a list of {of}, not a {}", other.type_str()))),
+        }
+    }
+
+    fn addresses(&self, value: Value) -> Result<Vec<Multiaddr>, ConfigError> {
+        self.list("multiaddrs", value)?.iter().map(|text| self.parsed(text)).collect()
     }
 }
 

@@ -262,10 +262,22 @@ impl Keystore {
     /// # Errors
     /// [`KeystoreError`].
     pub fn service_keys(&self, group: GroupId) -> Result<Option<ServiceKeys>, KeystoreError> {
-        let name = service_file(group);
-        let Some(bytes) = self.read(&name)? else { return Ok(None) };
+        self.read_service(&service_file(group))
+    }
+
+    /// Who this node is to be in a `cft` group that is being recovered; `None` unless a recovery was
+    /// begun and has not ended.
+    ///
+    /// # Errors
+    /// [`KeystoreError`].
+    pub fn recovering_keys(&self, group: GroupId) -> Result<Option<ServiceKeys>, KeystoreError> {
+        self.read_service(&recovering_file(group))
+    }
+
+    fn read_service(&self, name: &str) -> Result<Option<ServiceKeys>, KeystoreError> {
+        let Some(bytes) = self.read(name)? else { return Ok(None) };
         let keys = serde_json::from_slice(&bytes);
-        keys.map(Some).map_err(|_| self.damaged(&name))
+        keys.map(Some).map_err(|_| self.damaged(name))
     }
 
     /// Keeps durably who this node is in a `cft` group.
@@ -281,13 +293,38 @@ impl Keystore {
         self.write(&service_file(group), &bytes)
     }
 
+    /// Keeps durably who this node is to be once the recovery of a `cft` group has ended.
+    ///
+    /// # Errors
+    /// [`KeystoreError`].
+    pub fn set_recovering_keys(
+        &self,
+        group: GroupId,
+        keys: &ServiceKeys,
+    ) -> Result<(), KeystoreError> {
+        let bytes = serde_json::to_vec(keys).expect("texts are JSON");
+        self.write(&recovering_file(group), &bytes)
+    }
+
     /// Forgets who this node is in a `cft` group: without its log it must not come back as the same
     /// node.
     ///
     /// # Errors
     /// [`KeystoreError`].
     pub fn remove_service_keys(&self, group: GroupId) -> Result<(), KeystoreError> {
-        let path = self.service_path(group);
+        self.remove(&service_file(group))
+    }
+
+    /// The recovery of a `cft` group has ended.
+    ///
+    /// # Errors
+    /// [`KeystoreError`].
+    pub fn remove_recovering_keys(&self, group: GroupId) -> Result<(), KeystoreError> {
+        self.remove(&recovering_file(group))
+    }
+
+    fn remove(&self, name: &str) -> Result<(), KeystoreError> {
+        let path = self.dir.join(name);
         match fs::remove_file(&path).and_then(|()| File::open(&self.dir)?.sync_all()) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             other => other.map_err(|source| io_error(&path, source)),
@@ -375,6 +412,10 @@ fn group_file(group: GroupId) -> String {
 
 fn service_file(group: GroupId) -> String {
     format!("service-{group}.key")
+}
+
+fn recovering_file(group: GroupId) -> String {
+    format!("recovering-{group}.key")
 }
 
 fn io_error(path: &Path, source: io::Error) -> KeystoreError {

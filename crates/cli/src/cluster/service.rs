@@ -67,6 +67,20 @@ impl ServiceGroup {
     /// If the node refuses, or nobody hears of it in time.
     pub async fn join(&mut self, node: &NodeProcess) -> Result<()> {
         node.api().join_group(&self.seed).await?;
+        self.came(node).await
+    }
+
+    /// A node that came back as another one: waits until the service knows it. The one that it was is
+    /// not asked any more.
+    ///
+    /// # Errors
+    /// If nobody hears of it in time.
+    pub async fn rejoin(&mut self, node: &NodeProcess) -> Result<()> {
+        self.forget(node.name());
+        self.came(node).await
+    }
+
+    async fn came(&mut self, node: &NodeProcess) -> Result<()> {
         self.know(node).await?;
         let id = self.nodes.last().expect("one was added").node_id.clone();
         let what = format!("{} pending in the service", node.name());

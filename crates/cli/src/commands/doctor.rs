@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use quorate_node::config::{NodeConfig, Overrides};
 use quorate_node::node::lock;
-use quorate_storage::check::{Problem, check, repair};
+use quorate_storage::check::{Problem, check_with, repair};
 use quorate_storage::disk::RealDisk;
 use serde_json::{Value, json};
 
@@ -20,6 +21,10 @@ const GROUPS: &str = "groups";
 /// If something is wrong and was not repaired.
 pub fn run(args: &DoctorArgs) -> Result<Report> {
     let groups = groups(&args.data_dir)?;
+    let overrides = Overrides { data_dir: Some(args.data_dir.clone()), ..Overrides::default() };
+    let config = NodeConfig::load(args.config.as_deref(), std::env::vars(), overrides)
+        .map_err(|e| CliError::usage(e.to_string()))?;
+    let read_only = &config.service.read_only_directories;
     // As a running node keeps us out, we keep nodes out.
     let _lock = lock(&args.data_dir).map_err(|e| CliError::failed(e.to_string()))?;
     let bar = progress(groups.len() as u64, "groups");
@@ -27,7 +32,7 @@ pub fn run(args: &DoctorArgs) -> Result<Report> {
     let mut rows = table(["group", "file", "what is wrong"]);
     let mut broken = 0;
     for (name, dir) in groups {
-        let group = examine(&name, &dir, args.repair)?;
+        let group = examine(&name, &dir, read_only, args.repair)?;
         for problem in &group.problems {
             rows.add_row([name.clone(), problem.file.clone(), problem.to_string()]);
         }
@@ -97,11 +102,15 @@ impl Examined {
     }
 }
 
-fn examine(name: &str, dir: &Path, mend: bool) -> Result<Examined> {
+fn examine(name: &str, dir: &Path, read_only: &[PathBuf], mend: bool) -> Result<Examined> {
     let failed = |e: quorate_storage::disk::DiskError| {
         CliError::failed(format!("group {name}: {e}")).hint("look at the disk and its permissions")
     };
     let mut disk = RealDisk::open(dir).map_err(failed)?;
+    let check = |disk: &RealDisk| {
+        let read_only = read_only.iter().map(|dir| RealDisk::read_only(dir.join(name)));
+        check_with(disk, read_only.collect())
+    };
     let report = check(&disk).map_err(failed)?;
     let mut group = Examined {
         name: name.to_owned(),

@@ -33,7 +33,12 @@ pub fn run(args: &RecoverArgs, format: Format) -> Result<Report> {
     let _lock = lock(&args.data_dir).map_err(|e| {
         CliError::failed(e.to_string()).hint("stop the node first; it must not write meanwhile")
     })?;
-    let ledger = read_ledger(&dir)?;
+    let config = config(args)?;
+    let read_only = &config.service.read_only_directories;
+    let dirs: Vec<PathBuf> =
+        [dir.clone()].into_iter().chain(read_only.iter().map(|d| d.join(&group))).collect();
+    let dirs: Vec<PathBuf> = dirs.into_iter().filter(|dir| dir.is_dir()).collect();
+    let ledger = read_ledger(&dirs)?;
     if ledger.signatures == 0 {
         return Err(CliError::failed(
             "no entry of this ledger is signed: there is nothing to keep",
@@ -49,8 +54,8 @@ pub fn run(args: &RecoverArgs, format: Format) -> Result<Report> {
         print_note(&human);
         confirm("recover?", format)?;
     }
-    let recovered = recover(args, &group, dir.clone())?;
-    let after = read_ledger(&dir)?;
+    let recovered = recover(config, &group, dir.clone())?;
+    let after = read_ledger(&dirs)?;
     let certificate = dir.join(CERTIFICATE);
     std::fs::write(&certificate, &recovered.service_certificate)
         .map_err(|e| CliError::file("write", &certificate, &e))?;
@@ -72,15 +77,19 @@ pub fn run(args: &RecoverArgs, format: Format) -> Result<Report> {
     Ok(Report::new(value, human))
 }
 
-/// Does it, with the node's own configuration and keystore.
-fn recover(args: &RecoverArgs, group: &str, dir: PathBuf) -> Result<Recovered> {
+/// The node's own configuration.
+fn config(args: &RecoverArgs) -> Result<NodeConfig> {
     let overrides = Overrides {
         data_dir: Some(args.data_dir.clone()),
         keystore_password_file: args.password_file.clone(),
         ..Overrides::default()
     };
-    let config = NodeConfig::load(args.config.as_deref(), std::env::vars(), overrides)
-        .map_err(|e| CliError::usage(e.to_string()))?;
+    NodeConfig::load(args.config.as_deref(), std::env::vars(), overrides)
+        .map_err(|e| CliError::usage(e.to_string()))
+}
+
+/// Does it, with the node's keystore.
+fn recover(config: NodeConfig, group: &str, dir: PathBuf) -> Result<Recovered> {
     let password = password_of(&config).map_err(|e| CliError::usage(e.to_string()))?;
     let keystore = Keystore::open(config.keystore_dir(), &password, None)
         .map_err(|e| CliError::failed(e.to_string()))?;
@@ -97,7 +106,7 @@ fn recover(args: &RecoverArgs, group: &str, dir: PathBuf) -> Result<Recovered> {
     };
     service::recover(recovery).map_err(|e| {
         CliError::failed(e.to_string())
-            .hint("nothing is lost: keep a copy of the data directory and try again")
+            .hint("nothing is lost: run it again, it goes on where it ended")
     })
 }
 

@@ -5,7 +5,10 @@ use std::path::{Path, PathBuf};
 
 use quorate_crypto::hash::sha256;
 use quorate_ledger::ccf::files::ChunkName;
-use quorate_ledger::ccf::maps::GENESIS;
+use quorate_ledger::ccf::maps::{
+    GENESIS, SERVICE_HANDOVERS, SERVICE_INFO, SINGLE, ServiceInfo, read_row,
+};
+use quorate_ledger::ccf::notary::hands_over;
 use quorate_ledger::ccf::receipt::{Proven, Receipt, verify_cose};
 use quorate_ledger::ccf::validate::{EcVerifier, Validator};
 use quorate_ledger::ccf::{Transaction, TxId, files};
@@ -101,18 +104,33 @@ pub struct Ledger {
     genesis: Option<(Vec<u8>, Vec<u8>)>,
     /// Certificate of the service at the start, PEM.
     first_certificate: String,
+    /// Recoveries, in order: the service had another certificate from there on.
+    pub recoveries: Vec<Recovery>,
 }
 
-/// Checks a ledger directory, or a node's directory of a group with one in it.
+/// A change of the service's identity.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Recovery {
+    /// Where.
+    pub at: TxId,
+    /// Whether the key of the service before signed the new certificate.
+    pub handed_over: bool,
+}
+
+/// Checks a ledger directory, or a node's directory of a group with one in it, or several that have it
+/// together.
 ///
 /// # Errors
 /// If anything in it does not hold.
-pub fn ledger(dir: &Path, certificate: Option<&Path>, seed: Option<&Seed>) -> Result<Report> {
-    let ledger = read_ledger(dir)?;
+pub fn ledger(dirs: &[PathBuf], certificate: Option<&Path>, seed: Option<&Seed>) -> Result<Report> {
+    let ledger = read_ledger(dirs)?;
     if let Some(path) = certificate {
         let pem = std::fs::read_to_string(path).map_err(|e| CliError::file("read", path, &e))?;
         if pem.trim() != ledger.service_certificate.trim() {
-            return Err(CliError::failed("the ledger is that of another service"));
+            return Err(CliError::failed(
+                "the service has another certificate at the end of this ledger",
+            )
+            .hint("it is another service, or was recovered since: `quorate recover` wrote the new one"));
         }
     }
     if let Some(seed) = seed {
@@ -147,15 +165,26 @@ impl Ledger {
             "signatures": self.signatures,
             "root": self.root,
             "service_status": self.service_status,
+            "recoveries": self.recoveries.iter().map(|recovery| json!({
+                "at": recovery.at.to_string(),
+                "handed_over": recovery.handed_over,
+            })).collect::<Vec<_>>(),
             "service_certificate_sha256": hex::encode(sha256(self.service_certificate.as_bytes())),
             "anchored": anchored,
         })
     }
 
     fn text(&self) -> String {
+        let recovered = match self.recoveries.as_slice() {
+            [] => String::new(),
+            some => {
+                let list: Vec<String> = some.iter().map(|r| r.at.to_string()).collect();
+                format!("\n  recovered at {}: its certificate changed there", list.join(", "))
+            }
+        };
         format!(
             "{} entries in {} files hold, up to {}\n  {} signatures, the last is {}; {} entries behind \
-             it are not signed yet\n  service {}, certificate sha256 {}",
+             it are not signed yet\n  service {}, certificate sha256 {}{recovered}",
             self.last.seqno,
             self.files.len(),
             self.last,
@@ -167,10 +196,11 @@ impl Ledger {
         )
     }
 
-    /// Checks that the first service certificate is stated by the owner that the seed names.
+    /// Checks that the first service certificate is stated by the owner that the seed names, and that
+    /// every later one was signed by the key of the one before.
     ///
     /// # Errors
-    /// If it is not.
+    /// If that is not so.
     pub fn belongs_to(&self, seed: &Seed) -> Result<()> {
         let wrong = |what: &str| Err(CliError::failed(format!("the ledger and the seed: {what}")));
         let Some((block, statement)) = &self.genesis else {
@@ -181,28 +211,46 @@ impl Ledger {
             _ => return wrong("they are of different groups"),
         }
         let stated = sha256(self.first_certificate.as_bytes());
-        if seed.group.owner.verify(&stated, statement) {
-            return Ok(());
+        if !seed.group.owner.verify(&stated, statement) {
+            return wrong("the owner of the seed has not signed the service certificate");
         }
-        wrong("the owner of the seed has not signed the service certificate")
+        match self.recoveries.iter().find(|recovery| !recovery.handed_over) {
+            None => Ok(()),
+            Some(recovery) => Err(CliError::failed(format!(
+                "the ledger and the seed: the service was recovered at {}, but the key of the service \
+                 before has not signed its new certificate",
+                recovery.at
+            ))
+            .hint(
+                "if the operator says that the old key was lost, check by --service-cert FILE with the \
+                 new certificate, which you have from them",
+            )),
+        }
     }
 }
 
-/// Reads and checks every entry of a ledger directory.
+/// Reads and checks every entry of a ledger directory, or of several that have it together.
 ///
 /// # Errors
 /// If anything in it does not hold.
-pub fn read_ledger(dir: &Path) -> Result<Ledger> {
-    let inner = dir.join(LEDGER);
-    let dir = if inner.is_dir() { inner.as_path() } else { dir };
-    let names = chunk_names(dir)?;
+pub fn read_ledger<P: AsRef<Path>>(dirs: &[P]) -> Result<Ledger> {
+    let mut names = Vec::new();
+    for dir in dirs {
+        let inner = dir.as_ref().join(LEDGER);
+        names.extend(chunk_names(if inner.is_dir() { &inner } else { dir.as_ref() })?);
+    }
     if names.is_empty() {
-        return Err(CliError::usage(format!("there is no ledger in {}", dir.display())).hint(
+        let dirs: Vec<String> = dirs.iter().map(|d| d.as_ref().display().to_string()).collect();
+        let message = format!("there is no ledger in {}", dirs.join(" or "));
+        return Err(CliError::usage(message).hint(
             "name a directory with files called ledger_<first>..., or one that has `ledger` in it",
         ));
     }
+    names.sort_by_key(|(name, _)| name.first);
+    names.dedup_by(|(later, _), (name, _)| later == name);
     let mut validator = Validator::new(EcVerifier, None);
     let (mut files, mut genesis, mut first_certificate) = (Vec::new(), None, String::new());
+    let mut recoveries = Vec::new();
     for (name, path) in names {
         let length = std::fs::metadata(&path).map_err(|e| CliError::file("read", &path, &e))?.len();
         if length > MAX_CHUNK {
@@ -217,12 +265,17 @@ pub fn read_ledger(dir: &Path) -> Result<Ledger> {
             // Made ahead of its first entry.
             continue;
         }
+        let before = validator.service().map(|service| service.cert.clone());
         validator
             .add_chunk(&name, &bytes)
             .map_err(|e| CliError::failed(format!("{}: {e}", path.display())))?;
         if files.is_empty() {
             genesis = first_rows(&bytes);
-            first_certificate = validator.service().map(|s| s.cert.clone()).unwrap_or_default();
+            first_certificate = certificate_of_first(&bytes).unwrap_or_default();
+        }
+        let after = validator.service().map(|service| &service.cert);
+        if before.is_none() || before.as_ref() != after {
+            recoveries.extend(recoveries_in(&bytes, before));
         }
         files.push(path);
     }
@@ -237,6 +290,7 @@ pub fn read_ledger(dir: &Path) -> Result<Ledger> {
         service_status: service.map(|s| format!("{:?}", s.status)).unwrap_or_default(),
         genesis,
         first_certificate,
+        recoveries,
     })
 }
 
@@ -248,7 +302,36 @@ fn first_rows(chunk: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
     Some((row(GENESIS_BLOCK)?, row(OWNER_SIGNATURE)?))
 }
 
-/// Chunk files by their first entry. What has another name is none.
+/// The service certificate of the first entry.
+fn certificate_of_first(chunk: &[u8]) -> Option<String> {
+    let (entries, _) = files::entries(chunk).ok()?;
+    let first = Transaction::decode_public(entries.first()?).ok()?;
+    Some(service_of(&first)?.cert)
+}
+
+fn service_of(transaction: &Transaction) -> Option<ServiceInfo> {
+    read_row(SERVICE_INFO, transaction.writes.get(SERVICE_INFO, &SINGLE)??).ok()
+}
+
+/// The changes of the service's identity in a chunk that holds, whose service was `certificate`
+/// before.
+fn recoveries_in(chunk: &[u8], mut certificate: Option<String>) -> Vec<Recovery> {
+    let mut found = Vec::new();
+    let entries = files::entries(chunk).map(|(entries, _)| entries).unwrap_or_default();
+    for transaction in entries.iter().filter_map(|entry| Transaction::decode_public(entry).ok()) {
+        let Some(service) = service_of(&transaction) else { continue };
+        let before = certificate.replace(service.cert.clone());
+        if let Some(before) = before.filter(|before| *before != service.cert) {
+            let key = transaction.id.seqno.to_be_bytes();
+            let signature = transaction.writes.get(SERVICE_HANDOVERS, &key).flatten();
+            let handed_over = signature.is_some_and(|s| hands_over(&before, &service.cert, s));
+            found.push(Recovery { at: transaction.id, handed_over });
+        }
+    }
+    found
+}
+
+/// Chunk files. What has another name is none.
 fn chunk_names(dir: &Path) -> Result<Vec<(ChunkName, PathBuf)>> {
     let entries = std::fs::read_dir(dir).map_err(|e| CliError::file("read", dir, &e))?;
     let mut names = Vec::new();
@@ -259,6 +342,5 @@ fn chunk_names(dir: &Path) -> Result<Vec<(ChunkName, PathBuf)>> {
             names.push((name, entry.path()));
         }
     }
-    names.sort_by_key(|(name, _)| name.first);
     Ok(names)
 }

@@ -50,9 +50,9 @@ pub fn run(command: VerifyCommand) -> Result<Report> {
             (args, receipt)
         }
         VerifyCommand::Chain(args) => (args, chain),
-        VerifyCommand::Ledger { dir, seed, service_cert } => {
+        VerifyCommand::Ledger { dirs, seed, service_cert } => {
             let seed = seed.as_deref().map(anchor).transpose()?;
-            return signed::ledger(&dir, service_cert.as_deref(), seed.as_ref());
+            return signed::ledger(&dirs, service_cert.as_deref(), seed.as_ref());
         }
     };
     let seed = args.seed.as_deref().map(anchor).transpose()?;

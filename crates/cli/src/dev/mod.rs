@@ -10,7 +10,7 @@ mod scenario;
 mod service;
 mod steps;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::args::{DevArgs, Format};
 use crate::cluster::{Cluster, Role};
@@ -18,8 +18,19 @@ use crate::error::{CliError, Kind, Result};
 use crate::output::{Report, table};
 use crate::signals;
 
-use scenario::Outcome;
 pub use steps::{StepReport, Steps};
+
+/// What a kind of run does and shows.
+struct Play<O> {
+    /// Settings of all nodes.
+    settings: &'static [(&'static str, &'static str)],
+    /// What the run has shown so far.
+    outcome: O,
+    /// Commands to try on a network that stays up.
+    next_commands: fn(&O, &Cluster) -> String,
+    /// The object of `--output json`.
+    object: fn(&O, &Steps) -> Value,
+}
 
 /// Runs the command.
 ///
@@ -27,22 +38,31 @@ pub use steps::{StepReport, Steps};
 /// The first step that did not hold.
 pub async fn run(args: &DevArgs, format: Format) -> Result<Option<Report>> {
     if args.protocol == "cft" {
-        return service::run(args, format).await;
+        return play(args, format, service::play(), service::run).await;
     }
+    play(args, format, scenario::play(), scenario::run).await
+}
+
+/// Plays all steps on a network of child processes, and keeps it up if that is wanted.
+async fn play<O>(
+    args: &DevArgs,
+    format: Format,
+    mut play: Play<O>,
+    run: impl AsyncFnOnce(&DevArgs, &mut Cluster, &mut Steps, &mut O) -> Result<()>,
+) -> Result<Option<Report>> {
     let binary = std::env::current_exe()
         .map_err(|e| CliError::failed(format!("cannot find my own program: {e}")))?;
     let mut steps = Steps::new(format);
     let mut cluster = Cluster::new(&binary, args.keep.as_deref())?;
     cluster.set_log(&args.log);
-    let mut outcome = Outcome::default();
+    cluster.set_settings(play.settings);
     let result = tokio::select! {
-        result = scenario::run(args, &mut cluster, &mut steps, &mut outcome) => result,
+        result = run(args, &mut cluster, &mut steps, &mut play.outcome) => result,
         () = signals::stop() => Err(CliError::new(Kind::Interrupted, "stopped by a signal")),
     };
-    let result = match result {
-        Ok(()) if !args.exit => stay(&cluster, &steps, &outcome).await,
-        other => other,
-    };
+    if result.is_ok() && !args.exit {
+        stay(&cluster, &steps, &(play.next_commands)(&play.outcome, &cluster)).await;
+    }
     if result.is_err() && !steps.done().is_empty() {
         show_logs(&cluster, &steps);
     }
@@ -51,7 +71,7 @@ pub async fn run(args: &DevArgs, format: Format) -> Result<Option<Report>> {
         Err(_) => Ok(()),
     };
     drop(cluster);
-    let value = object(&steps, &outcome);
+    let value = (play.object)(&play.outcome, &steps);
     match result.and(stopped) {
         Ok(()) => {
             let seconds = steps.elapsed().as_secs_f32();
@@ -62,25 +82,13 @@ pub async fn run(args: &DevArgs, format: Format) -> Result<Option<Report>> {
     }
 }
 
-/// The object of `--output json`.
-fn object(steps: &Steps, outcome: &Outcome) -> Value {
-    json!({
-        "steps": steps.done(),
-        "first_commit_ms": outcome.first_commit_ms,
-        "blocks": outcome.blocks,
-        "same_hash_on_all": outcome.same_hash_on_all,
-        "proof_verified": outcome.proof_verified,
-    })
-}
-
 /// Stays up until it is told to stop.
-async fn stay(cluster: &Cluster, steps: &Steps, outcome: &Outcome) -> Result<()> {
+async fn stay(cluster: &Cluster, steps: &Steps, next_commands: &str) {
     steps.say(&nodes_table(cluster));
-    steps.say(&outcome.next_commands(cluster));
+    steps.say(next_commands);
     steps.say("\nThe network is up. Ctrl-C ends it and removes everything.");
     signals::stop().await;
     steps.say("\nending");
-    Ok(())
 }
 
 /// The table of nodes.

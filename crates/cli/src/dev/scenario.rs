@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::{Steps, nodes_table};
+use serde_json::json;
+
+use super::{Play, Steps, nodes_table};
 use crate::api::Change;
 use crate::args::DevArgs;
 use crate::cluster::{Cluster, Group, Poster, note, same_blocks};
@@ -36,7 +38,7 @@ pub struct Outcome {
 
 impl Outcome {
     /// Commands to try on the network.
-    pub fn next_commands(&self, cluster: &Cluster) -> String {
+    fn next_commands(&self, cluster: &Cluster) -> String {
         let Some(group) = &self.group else { return String::new() };
         let (id, user) = (&group.id, &cluster.node("u1").info().api);
         let owner = &cluster.node("p1").info().api;
@@ -57,6 +59,21 @@ impl Outcome {
             seed = group.seed,
         )
     }
+}
+
+/// The run of this kind.
+pub(super) fn play() -> Play<Outcome> {
+    let object = |outcome: &Outcome, steps: &Steps| {
+        json!({
+            "steps": steps.done(),
+            "first_commit_ms": outcome.first_commit_ms,
+            "blocks": outcome.blocks,
+            "same_hash_on_all": outcome.same_hash_on_all,
+            "proof_verified": outcome.proof_verified,
+        })
+    };
+    let outcome = Outcome::default();
+    Play { settings: &[], outcome, next_commands: Outcome::next_commands, object }
 }
 
 /// Runs every step.

@@ -8,17 +8,16 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::time::Instant;
 
-use super::{Steps, nodes_table, show_logs};
-use crate::args::{DevArgs, Format};
+use super::{Play, Steps, nodes_table};
+use crate::args::DevArgs;
 use crate::cluster::{Cluster, ServiceGroup};
 use crate::commands::{seed, signed};
-use crate::error::{CliError, Kind, Result};
-use crate::output::{Report, text};
+use crate::error::{CliError, Result};
+use crate::output::text;
 use crate::service::{Consistency, TxStatus, WriteOptions};
-use crate::signals;
 use crate::wait::{Look, look, until};
 
 /// How long a step may take that is a matter of a few round trips.
@@ -33,7 +32,7 @@ const SETTINGS: [(&str, &str); 2] =
 
 /// What a run has shown.
 #[derive(Debug, Default)]
-struct Outcome {
+pub struct Outcome {
     first_commit_ms: Option<u64>,
     failover_ms: Option<u64>,
     receipts_verified: bool,
@@ -43,56 +42,26 @@ struct Outcome {
     written: usize,
 }
 
-/// Runs the command.
+/// The run of this kind.
+pub(super) fn play() -> Play<Outcome> {
+    let object = |outcome: &Outcome, steps: &Steps| {
+        json!({
+            "steps": steps.done(),
+            "first_commit_ms": outcome.first_commit_ms,
+            "failover_ms": outcome.failover_ms,
+            "receipts_verified": outcome.receipts_verified,
+            "same_ledger_on_all": outcome.same_ledger_on_all,
+            "last_transaction": outcome.last_transaction,
+        })
+    };
+    Play { settings: &SETTINGS, outcome: Outcome::default(), next_commands, object }
+}
+
+/// Runs every step.
 ///
 /// # Errors
-/// The first step that did not hold.
-pub async fn run(args: &DevArgs, format: Format) -> Result<Option<Report>> {
-    let binary = std::env::current_exe()
-        .map_err(|e| CliError::failed(format!("cannot find my own program: {e}")))?;
-    let mut steps = Steps::new(format);
-    let mut cluster = Cluster::new(&binary, args.keep.as_deref())?;
-    cluster.set_log(&args.log);
-    cluster.set_settings(&SETTINGS);
-    let mut outcome = Outcome::default();
-    let result = tokio::select! {
-        result = play(args, &mut cluster, &mut steps, &mut outcome) => result,
-        () = signals::stop() => Err(CliError::new(Kind::Interrupted, "stopped by a signal")),
-    };
-    if result.is_ok() && !args.exit {
-        stay(&cluster, &steps, &outcome).await;
-    }
-    if result.is_err() && !steps.done().is_empty() {
-        show_logs(&cluster, &steps);
-    }
-    let stopped = match &result {
-        Ok(()) => cluster.stop().await,
-        Err(_) => Ok(()),
-    };
-    drop(cluster);
-    let value = object(&steps, &outcome);
-    match result.and(stopped) {
-        Ok(()) => {
-            let seconds = steps.elapsed().as_secs_f32();
-            let human = format!("every step held; everything ended after {seconds:.1} s");
-            Ok(Some(Report::new(value, human)))
-        }
-        Err(error) => Err(error.with(value)),
-    }
-}
-
-fn object(steps: &Steps, outcome: &Outcome) -> Value {
-    json!({
-        "steps": steps.done(),
-        "first_commit_ms": outcome.first_commit_ms,
-        "failover_ms": outcome.failover_ms,
-        "receipts_verified": outcome.receipts_verified,
-        "same_ledger_on_all": outcome.same_ledger_on_all,
-        "last_transaction": outcome.last_transaction,
-    })
-}
-
-async fn play(
+/// The first one that did not hold.
+pub async fn run(
     args: &DevArgs,
     cluster: &mut Cluster,
     steps: &mut Steps,
@@ -273,7 +242,7 @@ async fn ledgers(cluster: &Cluster, group: &ServiceGroup) -> Result<((), String)
     let (last, root) = until("equal ledgers on all nodes", LIMIT, || async {
         let mut first: Option<(String, String)> = None;
         for node in &group.nodes {
-            let ledger = match signed::read_ledger(&dir_of(cluster, &node.name, &group.id)) {
+            let ledger = match signed::read_ledger(&[dir_of(cluster, &node.name, &group.id)]) {
                 Ok(ledger) => ledger,
                 Err(error) => return Look::NotYet(format!("{}: {error}", node.name)),
             };
@@ -303,23 +272,19 @@ async fn ledgers(cluster: &Cluster, group: &ServiceGroup) -> Result<((), String)
     Ok(((), what))
 }
 
-async fn stay(cluster: &Cluster, steps: &Steps, outcome: &Outcome) {
-    steps.say(&nodes_table(cluster));
-    if let Some(group) = &outcome.group {
-        let api = &cluster.node("p1").info().api;
-        steps.say(&format!(
-            "\nTry:\n  export QUORATE_API={api} QUORATE_GROUP={id}\n  quorate member list\n  quorate kv \
-             put public:dev hello world\n  quorate kv get public:dev hello\n  quorate tx receipt {tx} \
-             --out receipt.json --service-cert service.pem\n  quorate verify receipt receipt.json \
-             --service-cert service.pem\n  quorate verify ledger {dir} --seed '{seed}'\n  curl -s \
-             {api}/node/consensus",
-            id = group.id,
-            tx = outcome.last_transaction,
-            dir = dir_of(cluster, "p1", &group.id).display(),
-            seed = group.seed,
-        ));
-    }
-    steps.say("\nThe network is up. Ctrl-C ends it and removes everything.");
-    signals::stop().await;
-    steps.say("\nending");
+/// Commands to try on the network.
+fn next_commands(outcome: &Outcome, cluster: &Cluster) -> String {
+    let Some(group) = &outcome.group else { return String::new() };
+    let api = &cluster.node("p1").info().api;
+    format!(
+        "\nTry:\n  export QUORATE_API={api} QUORATE_GROUP={id}\n  quorate member list\n  quorate kv put \
+         public:dev hello world\n  quorate kv get public:dev hello\n  quorate tx receipt {tx} --out \
+         receipt.json --service-cert service.pem\n  quorate verify receipt receipt.json \
+         --service-cert service.pem\n  quorate verify ledger {dir} --seed '{seed}'\n  curl -s \
+         {api}/node/consensus",
+        id = group.id,
+        tx = outcome.last_transaction,
+        dir = dir_of(cluster, "p1", &group.id).display(),
+        seed = group.seed,
+    )
 }

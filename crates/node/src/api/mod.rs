@@ -30,6 +30,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{DefaultBodyLimit, Request};
+use axum::http::Uri;
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use axum::serve::ListenerExt as _;
@@ -145,16 +146,29 @@ fn router(context: Context) -> Router {
     if kind == NodeKind::Full {
         router = router.merge(services());
     }
-    router.fallback(|| async { ApiError::not_found("Not Found") }).with_state(context)
+    router.fallback(no_path).with_state(context)
 }
 
 /// The paths of services. They check callers themselves, and have limits of their own.
 fn services() -> Router<Context> {
     let mut router = Router::new();
     for endpoint in service::routes::endpoints() {
+        // A key is data: with a slash behind it, it would be another one.
+        if !endpoint.path.ends_with("/{key}") {
+            router = router.route(&format!("{}/", endpoint.path), endpoint.handler.clone());
+        }
         router = router.route(&endpoint.path, endpoint.handler);
     }
-    router.method_not_allowed_fallback(|| async { ApiError::method() })
+    router.method_not_allowed_fallback(service::no_method)
+}
+
+/// What is answered to a path that there is not: in the words of services if it looks like theirs.
+async fn no_path(uri: Uri) -> Response {
+    if service::is_path(uri.path()) {
+        service::no_path(uri.path())
+    } else {
+        ApiError::not_found("Not Found").into_response()
+    }
 }
 
 /// Small answers must not wait for more.

@@ -1,8 +1,11 @@
 //! Section `service`: how this node takes part in `cft` groups. Times and sizes are spelled as in the
 //! reference ("100ms", "5MB"). `[8]`
 
+use std::path::PathBuf;
+
 use quorate_ledger::ids::GroupId;
 use quorate_replica::cft::api::Config;
+use quorate_replica::cft::limits::MAX_SIGNATURE_TX_COUNT;
 use toml::Value;
 
 use super::{At, ConfigError};
@@ -39,12 +42,39 @@ pub struct ServiceConfig {
     pub chunk_size: u64,
     /// A snapshot every so many transactions; 0: none. Default 10000.
     pub snapshot_tx_count: u64,
+    /// One that is due by time has at least so many transactions more than the last. Default 2.
+    pub snapshot_min_tx_count: u64,
+    /// A snapshot so long after the last; 0: none for that reason. Default `0s`.
+    pub snapshot_interval_ms: u64,
+    /// Directories with committed ledger files, in one folder per group: read, never written.
+    pub read_only_directories: Vec<PathBuf>,
+    /// How files are cleaned up.
+    pub files_cleanup: FilesCleanup,
     /// What happens after a restart. Default `resume`.
     pub restart: Restart,
     /// Whether writes that reach a follower are answered 307 instead of being forwarded.
     pub redirect: bool,
     /// The group at `/node` and `/app`. Default: the only `cft` group there is.
     pub group: Option<GroupId>,
+}
+
+/// Which files are removed, and how often that is looked at. `[8]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FilesCleanup {
+    /// How often. Default `30s`.
+    pub interval_ms: u64,
+    /// Committed snapshots that are kept, the newest. Default 2: the latest, and the one before for
+    /// who fetches it just now.
+    pub max_snapshots: usize,
+    /// Committed ledger files that are kept, the newest; older ones go when a read-only directory has
+    /// them. Default: all.
+    pub max_committed_ledger_chunks: Option<usize>,
+}
+
+impl Default for FilesCleanup {
+    fn default() -> Self {
+        Self { interval_ms: 30_000, max_snapshots: 2, max_committed_ledger_chunks: None }
+    }
 }
 
 impl Default for ServiceConfig {
@@ -59,6 +89,10 @@ impl Default for ServiceConfig {
             signature_max_in_flight: 2,
             chunk_size: 5 * 1024 * 1024,
             snapshot_tx_count: 10_000,
+            snapshot_min_tx_count: 2,
+            snapshot_interval_ms: 0,
+            read_only_directories: Vec::new(),
+            files_cleanup: FilesCleanup::default(),
             restart: Restart::Resume,
             redirect: false,
             group: None,
@@ -67,7 +101,7 @@ impl Default for ServiceConfig {
 }
 
 /// Its keys, for the list of all.
-pub(super) const KEYS: [&str; 12] = [
+pub(super) const KEYS: [&str; 18] = [
     "service.message_timeout",
     "service.election_timeout",
     "service.max_uncommitted_tx_count",
@@ -76,7 +110,13 @@ pub(super) const KEYS: [&str; 12] = [
     "service.signatures.adaptive",
     "service.signatures.max_in_flight",
     "service.ledger.chunk_size",
+    "service.ledger.read_only_directories",
     "service.snapshots.tx_count",
+    "service.snapshots.min_tx_count",
+    "service.snapshots.time_interval",
+    "service.files_cleanup.interval",
+    "service.files_cleanup.max_snapshots",
+    "service.files_cleanup.max_committed_ledger_chunks",
     "service.restart",
     "service.redirect",
     "service.group",
@@ -95,7 +135,20 @@ impl ServiceConfig {
             "signatures.adaptive" => self.signature_adaptive = at.flag(value)?,
             "signatures.max_in_flight" => self.signature_max_in_flight = at.number(value)?,
             "ledger.chunk_size" => self.chunk_size = at.size(value)?,
+            "ledger.read_only_directories" => {
+                self.read_only_directories =
+                    at.list("paths", value)?.into_iter().map(PathBuf::from).collect();
+            }
             "snapshots.tx_count" => self.snapshot_tx_count = at.number(value)?,
+            "snapshots.min_tx_count" => self.snapshot_min_tx_count = at.number(value)?,
+            "snapshots.time_interval" => self.snapshot_interval_ms = at.millis(value)?,
+            "files_cleanup.interval" => self.files_cleanup.interval_ms = at.millis(value)?,
+            "files_cleanup.max_snapshots" => {
+                self.files_cleanup.max_snapshots = at.number(value)?;
+            }
+            "files_cleanup.max_committed_ledger_chunks" => {
+                self.files_cleanup.max_committed_ledger_chunks = Some(at.number(value)?);
+            }
             "restart" => {
                 self.restart = match at.text(value)?.as_str() {
                     "resume" => Restart::Resume,
@@ -123,8 +176,8 @@ impl ServiceConfig {
                        silence for a dead leader";
             return Some(("service.message_timeout", why));
         }
-        if self.signature_tx_count == 0 {
-            return Some(("service.signatures.tx_count", "must be at least 1"));
+        if !(1..=MAX_SIGNATURE_TX_COUNT).contains(&self.signature_tx_count) {
+            return Some(("service.signatures.tx_count", "must be from 1 to 20000"));
         }
         if self.signature_delay_ms == 0 {
             return Some(("service.signatures.delay", "must be at least 1ms"));
@@ -135,7 +188,27 @@ impl ServiceConfig {
         if self.chunk_size == 0 {
             return Some(("service.ledger.chunk_size", "must be at least 1B"));
         }
-        None
+        self.fault_of_cleanup()
+    }
+
+    fn fault_of_cleanup(&self) -> Option<(&'static str, &'static str)> {
+        let cleanup = &self.files_cleanup;
+        if cleanup.interval_ms == 0 {
+            return Some(("service.files_cleanup.interval", "must be at least 1ms"));
+        }
+        if cleanup.max_snapshots == 0 {
+            return Some(("service.files_cleanup.max_snapshots", "must be at least 1"));
+        }
+        let chunks = "service.files_cleanup.max_committed_ledger_chunks";
+        match cleanup.max_committed_ledger_chunks {
+            Some(0) => Some((chunks, "must be at least 1")),
+            Some(_) if self.read_only_directories.is_empty() => {
+                let why = "needs `service.ledger.read_only_directories`: a ledger file is removed only \
+                           if a copy of it is in one of them";
+                Some((chunks, why))
+            }
+            _ => None,
+        }
     }
 
     /// What a member of a group is opened with.
@@ -150,6 +223,8 @@ impl ServiceConfig {
             signature_max_in_flight: self.signature_max_in_flight,
             chunk_size: self.chunk_size,
             snapshot_tx_count: self.snapshot_tx_count,
+            snapshot_min_tx_count: self.snapshot_min_tx_count,
+            snapshot_interval_ms: self.snapshot_interval_ms,
             ..config
         }
     }

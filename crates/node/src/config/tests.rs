@@ -78,7 +78,17 @@ fn wrong_types_and_values_are_named() {
         ("[service]\nrestart = \"reset\"\n", "service.restart"),
         ("[service]\ngroup = \"x\"\n", "service.group"),
         ("[service.signatures]\ntx_count = 0\n", "service.signatures.tx_count"),
+        ("[service.signatures]\ntx_count = 20001\n", "service.signatures.tx_count"),
         ("[service.ledger]\nchunk_size = \"5 apples\"\n", "service.ledger.chunk_size"),
+        ("[service.ledger]\nread_only_directories = 5\n", "service.ledger.read_only_directories"),
+        ("[service.snapshots]\nmin_tx_count = \"few\"\n", "service.snapshots.min_tx_count"),
+        ("[service.snapshots]\ntime_interval = 60\n", "service.snapshots.time_interval"),
+        ("[service.files_cleanup]\ninterval = \"0s\"\n", "service.files_cleanup.interval"),
+        ("[service.files_cleanup]\nmax_snapshots = 0\n", "service.files_cleanup.max_snapshots"),
+        (
+            "[service.files_cleanup]\nmax_committed_ledger_chunks = 3\n",
+            "service.files_cleanup.max_committed_ledger_chunks",
+        ),
     ] {
         let (_dir, path) = file(text);
         let error = NodeConfig::load(Some(&path), [], Overrides::default()).expect_err(text);
@@ -107,10 +117,14 @@ fn services_are_configured_as_in_the_reference() {
     assert_eq!((service.message_timeout_ms, service.election_timeout_ms), (100, 5000));
     assert_eq!((service.signature_tx_count, service.signature_delay_ms), (5000, 1000));
     assert_eq!(service.chunk_size, 5 * 1024 * 1024);
+    assert_eq!((service.snapshot_tx_count, service.snapshot_min_tx_count), (10_000, 2));
+    assert_eq!((service.snapshot_interval_ms, service.files_cleanup.interval_ms), (0, 30_000));
     let (_dir, path) = file(
         "[service]\nmessage_timeout = \"20ms\"\nrestart = \"rejoin\"\nredirect = true\n\
          [service.signatures]\ndelay = \"2s\"\nadaptive = false\n\
-         [service.ledger]\nchunk_size = \"64KB\"\n",
+         [service.ledger]\nchunk_size = \"64KB\"\nread_only_directories = [\"/a\", \"b\"]\n\
+         [service.snapshots]\nmin_tx_count = 9\ntime_interval = \"1h\"\n\
+         [service.files_cleanup]\nmax_snapshots = 1\nmax_committed_ledger_chunks = 3\n",
     );
     let environment = env(&[("QUORATE_SERVICE_SIGNATURES_TX_COUNT", "7")]);
     let config = NodeConfig::load(Some(&path), environment, Overrides::default()).expect("good");
@@ -119,6 +133,11 @@ fn services_are_configured_as_in_the_reference() {
     assert_eq!((service.signature_delay_ms, service.signature_tx_count), (2000, 7));
     assert!(service.redirect && !service.signature_adaptive);
     assert_eq!(service.chunk_size, 64 * 1024);
+    assert_eq!(service.read_only_directories, ["/a", "b"].map(std::path::PathBuf::from));
+    assert_eq!((service.snapshot_min_tx_count, service.snapshot_interval_ms), (9, 3_600_000));
+    let cleanup = service.files_cleanup;
+    assert_eq!((cleanup.interval_ms, cleanup.max_snapshots), (30_000, 1));
+    assert_eq!(cleanup.max_committed_ledger_chunks, Some(3));
 
     for (text, wrong, near) in [
         ("[service]\nelection_timout = \"1s\"\n", "service.election_timout", "election_timeout"),

@@ -1,5 +1,6 @@
 //! The log of a member on its disk, as the member sees it.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -11,27 +12,29 @@ use quorate_storage::disk::RealDisk;
 use quorate_storage::error::{OpenError, StoreError};
 use quorate_storage::signed::{self, Options, SignedLog, SnapshotName};
 
-/// Snapshots kept: the latest, and the one before for who fetches it just now.
-const KEPT_SNAPSHOTS: usize = 2;
-
 /// The log of one member, with the time its syncs take.
 pub struct DiskLog {
     log: SignedLog<RealDisk>,
+    kept_snapshots: usize,
     syncs: Histogram,
 }
 
 impl DiskLog {
-    /// Opens the log in a directory, with what it had.
+    /// Opens the log in a directory, with what it had. What it lacks is read from directories that
+    /// are never written; of its snapshots the newest are kept.
     ///
     /// # Errors
     /// The disk's, or damage.
     pub fn open(
         disk: RealDisk,
+        read_only: &[PathBuf],
+        kept_snapshots: usize,
         options: Options,
         syncs: Histogram,
     ) -> Result<(Self, signed::Recovered), OpenError> {
-        let (log, recovered) = SignedLog::open(disk, options)?;
-        Ok((Self { log, syncs }, recovered))
+        let read_only = read_only.iter().map(RealDisk::read_only).collect();
+        let (log, recovered) = SignedLog::open_with(disk, read_only, options)?;
+        Ok((Self { log, kept_snapshots, syncs }, recovered))
     }
 
     /// What a member is told of its past.
@@ -79,7 +82,7 @@ impl Log for DiskLog {
     fn store_snapshot(&mut self, snapshot: &SnapshotFile) -> Result<(), StoreError> {
         let name = name_of(snapshot);
         self.log.write_snapshot(name, &snapshot.bytes)?;
-        self.log.prune_snapshots(KEPT_SNAPSHOTS)?;
+        self.log.prune_snapshots(self.kept_snapshots)?;
         Ok(())
     }
 

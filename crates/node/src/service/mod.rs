@@ -9,7 +9,11 @@
 //! | [`log`] | its log on the disk |
 //! | [`recover`] | a service brought back from one ledger |
 //! | [`known`] | the nodes last heard of |
+//! | [`files`] | where its files are |
+//! | [`cleanup`] | old files go |
 
+mod cleanup;
+pub mod files;
 mod host;
 mod identity;
 mod keys;
@@ -33,7 +37,9 @@ use quorate_replica::cft::api::{
 };
 use quorate_replica::cft::wire::Packet;
 use tokio::sync::oneshot;
+use tokio::task::AbortHandle;
 
+use self::cleanup::Cleanup;
 use crate::host::{Busy, Limits, Port as Queues};
 use crate::keystore::GroupKeys;
 use crate::p2p::{Incoming, Network, Verdict};
@@ -127,6 +133,8 @@ pub struct Service {
     change: Mutex<Option<Change>>,
     network: Network,
     thread: Mutex<Option<JoinHandle<()>>>,
+    read_only: Vec<PathBuf>,
+    cleanup: AbortHandle,
 }
 
 impl Service {
@@ -138,7 +146,17 @@ impl Service {
     pub fn open(opening: Opening) -> Result<Self, ServiceError> {
         let (descriptor, keys) = (opening.descriptor.clone(), opening.keys.clone());
         let (dir, network) = (opening.dir.clone(), opening.network.clone());
+        let read_only = files::read_only(&opening.config.read_only_directories, descriptor.id);
+        let config = opening.config.clone();
         let started = open::start(opening)?;
+        let cleanup = Cleanup {
+            group: descriptor.id,
+            dir: dir.clone(),
+            read_only: read_only.clone(),
+            max_snapshots: config.files_cleanup.max_snapshots,
+            max_chunks: config.files_cleanup.max_committed_ledger_chunks,
+        };
+        let cleanup = cleanup.start(&config).abort_handle();
         Ok(Self {
             descriptor,
             keys,
@@ -148,6 +166,8 @@ impl Service {
             change: Mutex::default(),
             network,
             thread: Mutex::new(Some(started.thread)),
+            read_only,
+            cleanup,
         })
     }
 
@@ -173,6 +193,12 @@ impl Service {
     #[must_use]
     pub fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    /// Where committed ledger files may be besides.
+    #[must_use]
+    pub fn read_only(&self) -> &[PathBuf] {
+        &self.read_only
     }
 
     /// Where it stands.
@@ -295,6 +321,7 @@ impl Service {
     /// Ends the thread; blocks until it is gone.
     pub fn stop(&self) {
         self.port.close();
+        self.cleanup.abort();
         if let Some(thread) = self.thread.lock().take() {
             // A panic has been reported by the thread itself.
             let _ = thread.join();

@@ -31,7 +31,7 @@ use super::host::{self, Figures, Host};
 use super::identity::Identity;
 use super::keys::{KeyError, NodeKeys};
 use super::log::DiskLog;
-use super::{LIMITS, Live, Port, known};
+use super::{LIMITS, Live, Port, files, known};
 use crate::config::{Restart, ServiceConfig};
 use crate::host::{Clock, Died, rng, start as start_thread};
 use crate::keystore::{GroupKeys, Keystore, KeystoreError, Membership, ServiceKeys};
@@ -53,6 +53,19 @@ pub enum ServiceError {
         group: GroupId,
         /// The disk's.
         source: DiskError,
+    },
+    /// A read-only directory of ledger files cannot be read.
+    #[error(
+        "group {group}: {path}, of service.ledger.read_only_directories: {source}; mount it, or take \
+         it out of the configuration"
+    )]
+    ReadOnly {
+        /// The group.
+        group: GroupId,
+        /// The directory.
+        path: PathBuf,
+        /// The operating system's.
+        source: std::io::Error,
     },
     /// Its directory cannot be put aside.
     #[error("group {group}: {path}: {source}")]
@@ -110,6 +123,15 @@ pub enum ServiceError {
         group: GroupId,
         /// What is wrong.
         source: MemberError,
+    },
+    /// A recovery was begun, and has not ended.
+    #[error(
+        "group {group}: a recovery of it was begun and has not ended; run `quorate recover` on this \
+         data directory again, it goes on where it was"
+    )]
+    Recovering {
+        /// The group.
+        group: GroupId,
     },
     /// A recovered service did not commit its first entries.
     #[error("group {group}: the recovered service commits nothing {why}")]
@@ -170,15 +192,18 @@ pub struct Started {
 pub fn start(opening: Opening) -> Result<Started, ServiceError> {
     let group = opening.descriptor.id;
     let identity = Identity::new(Arc::clone(&opening.keystore), group);
-    let kept = leave_old_self(&opening, &identity)?;
+    end_recovery(&opening.keystore, group)?;
+    let kept_keys = leave_old_self(&opening, &identity)?;
     let disk =
         RealDisk::open(&opening.dir).map_err(|source| ServiceError::Disk { group, source })?;
     let options = Options::new(opening.sealing_key.clone(), rng());
-    let (log, found) = DiskLog::open(disk, options, Figures::syncs(group))
+    let read_only = read_only(group, &opening.config)?;
+    let kept = opening.config.files_cleanup.max_snapshots;
+    let (log, found) = DiskLog::open(disk, &read_only, kept, options, Figures::syncs(group))
         .map_err(|source| ServiceError::Log { group, source })?;
     let clock = Clock::start();
     let mut env = Env { now: clock.now(), rng: rng() };
-    let (keys, begin) = begin(&opening, &identity, kept, &found, env.now.0)?;
+    let (keys, begin) = begin(&opening, &identity, kept_keys, &found, env.now.0)?;
     let recovered = log.recovered(&found).map_err(|source| ServiceError::Read { group, source })?;
     let peer = PeerRef(opening.network.peer_id().to_bytes().into());
     let config = opening.config.apply(Config::new(group, peer, opening.rpc_address));
@@ -211,6 +236,33 @@ pub fn start(opening: Opening) -> Result<Started, ServiceError> {
     let thread = start_thread(group, opening.died, move || closing.close(), move || host.run())
         .map_err(|source| ServiceError::Thread { group, source })?;
     Ok(Started { port, live, thread })
+}
+
+/// A recovery that has ended leaves nothing; one that has not must be, before the node starts.
+fn end_recovery(keystore: &Keystore, group: GroupId) -> Result<(), ServiceError> {
+    let Some(begun) = keystore.recovering_keys(group)? else { return Ok(()) };
+    let own = keystore.service_keys(group)?;
+    if own.is_none_or(|own| own.node_key != begun.node_key) {
+        return Err(ServiceError::Recovering { group });
+    }
+    Ok(keystore.remove_recovering_keys(group)?)
+}
+
+/// The group's folders of the read-only directories. A directory that is missing is not mounted, or
+/// misspelled; without it the log might look damaged.
+///
+/// # Errors
+/// [`ServiceError::ReadOnly`].
+pub(super) fn read_only(
+    group: GroupId,
+    config: &ServiceConfig,
+) -> Result<Vec<PathBuf>, ServiceError> {
+    for path in &config.read_only_directories {
+        if let Err(source) = std::fs::read_dir(path) {
+            return Err(ServiceError::ReadOnly { group, path: path.clone(), source });
+        }
+    }
+    Ok(files::read_only(&config.read_only_directories, group))
 }
 
 /// Puts log and identity aside if this node is to come back as a new one. Returns the identity that

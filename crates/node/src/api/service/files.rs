@@ -1,5 +1,6 @@
 //! Ledger files and snapshots, as they are on the disk: only those that never change any more. `[7.5]`
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use axum::body::Body;
@@ -16,9 +17,8 @@ use tower_http::services::ServeFile;
 use super::{Refusal, Served, Target};
 use crate::api::input::Params;
 use crate::service::Service;
+use crate::service::files::{LEDGER, SNAPSHOTS, committed_chunk};
 
-const CHUNKS: &str = "ledger";
-const SNAPSHOTS: &str = "snapshots";
 /// Asks for a digest of what is sent.
 const WANT_DIGEST: &str = "want-repr-digest";
 /// The digest.
@@ -26,24 +26,20 @@ const DIGEST: header::HeaderName = header::HeaderName::from_static("repr-digest"
 /// A file with more bytes is not digested on request.
 const MAX_DIGESTED: u64 = 256 * 1024 * 1024;
 
-/// First and last entry of a committed ledger file, by its name.
-fn chunk(name: &str) -> Option<(u64, u64)> {
-    let range = name.strip_prefix("ledger_")?.strip_suffix(".committed")?;
-    let (first, last) = range.split_once('-')?;
-    let number = |text: &str| {
-        let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-        let number: u64 = digits.then(|| text.parse().ok())??;
-        (number.to_string() == text).then_some(number)
-    };
-    let (first, last) = (number(first)?, number(last)?);
-    (0 < first && first <= last).then_some((first, last))
-}
-
-async fn names(service: &Service, dir: &str) -> Result<Vec<String>, Refusal> {
-    let path = service.dir().join(dir);
+/// Names of the files in directories. One that is not there (yet) has none.
+async fn names(directories: Vec<PathBuf>) -> Result<Vec<String>, Refusal> {
     let list = move || -> std::io::Result<Vec<String>> {
-        let entries = std::fs::read_dir(path)?;
-        Ok(entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect())
+        let mut names = Vec::new();
+        for path in directories {
+            match std::fs::read_dir(path) {
+                Ok(entries) => {
+                    names.extend(entries.filter_map(|e| e.ok()?.file_name().into_string().ok()));
+                }
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(names)
     };
     let unreadable = |why: String| {
         let hint = "see the node's log and disk";
@@ -52,6 +48,11 @@ async fn names(service: &Service, dir: &str) -> Result<Vec<String>, Refusal> {
     let list = tokio::task::spawn_blocking(list).await;
     list.map_err(|error| unreadable(error.to_string()))?
         .map_err(|error| unreadable(error.to_string()))
+}
+
+/// Where committed ledger files are: the member's own folder first.
+fn chunk_directories(service: &Service) -> Vec<PathBuf> {
+    [service.dir().join(LEDGER)].into_iter().chain(service.read_only().iter().cloned()).collect()
 }
 
 fn since(params: &Params, default: u64) -> Result<u64, Refusal> {
@@ -79,9 +80,9 @@ fn at_leader(target: &Target, path: &str) -> Option<String> {
 /// `GET /node/ledger_chunk?since=N`: the file with entry N.
 pub async fn find_chunk(target: Target, params: Params) -> Served {
     let since = since(&params, 1)?.max(1);
-    let names = names(&target.service, CHUNKS).await?;
+    let names = names(chunk_directories(&target.service)).await?;
     let mut ranges: Vec<(u64, u64, &String)> =
-        names.iter().filter_map(|name| chunk(name).map(|(a, b)| (a, b, name))).collect();
+        names.iter().filter_map(|name| committed_chunk(name).map(|(a, b)| (a, b, name))).collect();
     ranges.sort_unstable();
     if let Some((.., name)) =
         ranges.iter().find(|(first, last, _)| (*first..=*last).contains(&since))
@@ -101,25 +102,25 @@ pub async fn find_chunk(target: Target, params: Params) -> Served {
 /// `GET /node/ledger_chunk/{name}`
 pub async fn chunk_file(target: Target, request: Request) -> Served {
     let name = target.parameter("name").to_owned();
-    let Some((first, _)) = chunk(&name) else {
+    let Some((first, _)) = committed_chunk(&name) else {
         return Err(Refusal::not_found("that is not the name of a committed ledger file"));
     };
-    let path = target.service.dir().join(CHUNKS).join(&name);
-    if !path.is_file() {
+    let mut paths = chunk_directories(&target.service).into_iter().map(|dir| dir.join(&name));
+    let Some(path) = paths.find(|path| path.is_file()) else {
         let elsewhere = at_leader(&target, &format!("/node/ledger_chunk/{name}"));
         let own = target.service.live().committed().seqno;
         return match elsewhere.filter(|_| first <= own) {
             Some(elsewhere) => moved(elsewhere),
             None => Err(Refusal::not_found(format!("there is no ledger file {name}"))),
         };
-    }
+    };
     serve(path, &name, request).await
 }
 
 /// `GET /node/snapshot?since=N`: the latest snapshot, if it is of a later entry than N.
 pub async fn find_snapshot(target: Target, params: Params) -> Served {
     let since = since(&params, 0)?;
-    let names = names(&target.service, SNAPSHOTS).await?;
+    let names = names(vec![target.service.dir().join(SNAPSHOTS)]).await?;
     let committed =
         names.iter().filter_map(|name| SnapshotName::parse(name)).filter(|n| n.committed);
     match committed.max().filter(|name| name.seqno > since) {
@@ -187,24 +188,7 @@ async fn serve(path: PathBuf, name: &str, request: Request) -> Served {
 mod tests {
     use axum::http::HeaderMap;
 
-    use super::{chunk, wants_digest};
-
-    #[test]
-    fn only_committed_ledger_files_are_named() {
-        assert_eq!(chunk("ledger_1-17.committed"), Some((1, 17)));
-        for name in [
-            "ledger_1-17",
-            "ledger_1",
-            "ledger_17-1.committed",
-            "ledger_01-17.committed",
-            "ledger_0-17.committed",
-            "ledger_1-.committed",
-            "../ledger_1-17.committed",
-            "ledger_1-17.committed.recovery",
-        ] {
-            assert_eq!(chunk(name), None, "{name}");
-        }
-    }
+    use super::wants_digest;
 
     #[test]
     fn digests_are_made_for_who_wants_them() {

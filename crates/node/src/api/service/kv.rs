@@ -87,9 +87,7 @@ async fn answer(context: &Context, peer: SocketAddr, parts: &Parts, body: Body) 
             };
             write(&service, &parts.headers, query, Arc::from(&*map), key, value).await
         }
-        _ => Err(Refusal::new(
-            StatusCode::METHOD_NOT_ALLOWED,
-            "MethodNotAllowed",
+        _ => Err(Refusal::method(
             "a key takes PUT, GET and DELETE",
             "POST /app/batch does several things at once",
         )),

@@ -27,7 +27,7 @@ mod tx;
 use std::fmt::Write as _;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use quorate_replica::cft::api::{Code, Error, TxId, TxStatus};
 use serde_json::Value;
 
@@ -93,9 +93,28 @@ fn session(headers: &HeaderMap) -> Result<Option<TxId>, Refusal> {
     })
 }
 
+/// Whether a path looks like one of services, at the root or under a group.
+pub fn is_path(path: &str) -> bool {
+    let under_group = path.strip_prefix("/api/v1/group/").and_then(|rest| rest.split_once('/'));
+    let rest = under_group.map_or_else(|| path.strip_prefix('/'), |(_, rest)| Some(rest));
+    let (first, rest) = rest.and_then(|rest| rest.split_once('/')).unwrap_or_default();
+    first == "node" || (first == "app" && !rest.starts_with("api/v"))
+}
+
+/// The answer to a path that there is not.
+pub fn no_path(path: &str) -> Response {
+    let hint = "GET /openapi.json lists all paths; map and key are percent-encoded, a `/` in them is \
+                written %2F";
+    Refusal::not_found(format!("there is no path {path}")).hint(hint).into_response()
+}
+
+/// The answer to a method that a path does not have.
+pub async fn no_method() -> Response {
+    Refusal::method("the path has other methods", "GET /openapi.json lists them").into_response()
+}
+
 /// An answer in JSON.
 fn json(value: &Value) -> Response {
-    use axum::response::IntoResponse as _;
     axum::Json(value).into_response()
 }
 

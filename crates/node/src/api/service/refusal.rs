@@ -71,6 +71,11 @@ impl Refusal {
         Error::new(Code::ResourceNotFound, message).into()
     }
 
+    /// The path does not have the method.
+    pub fn method(message: &str, hint: &'static str) -> Self {
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", message, hint)
+    }
+
     /// A parameter is no good.
     pub fn parameter(message: impl Into<String>) -> Self {
         Error::new(Code::InvalidQueryParameterValue, message).into()
@@ -142,7 +147,9 @@ impl IntoResponse for Refusal {
         let body = axum::Json(json!({ "error": error }));
         let mut response = (self.status, body).into_response();
         let headers = response.headers_mut();
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+        if self.status == StatusCode::SERVICE_UNAVAILABLE
+            || self.code == Code::TransactionPendingOrUnknown.name()
+        {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
         if self.no_cache {

@@ -106,25 +106,27 @@ fn of_applications() -> Vec<Path> {
             BATCH,
             "transaction_id, status, results",
         ),
-        path(
-            Get,
-            "/app/commit",
-            tx::commit,
-            "The last committed transaction",
-            HISTORY,
-            "transaction_id, view_history?",
-        ),
-        path(Get, "/app/tx", tx::status, "Status of a transaction", TX, "transaction_id, status"),
-        path(Get, "/app/receipt", tx::receipt, "Receipt of a transaction", TX, "the receipt"),
-        path(
-            Get,
-            "/app/receipt/cose",
-            tx::cose_receipt,
-            "Receipt of a transaction in COSE",
-            TX,
-            "COSE_Sign1",
-        ),
         path(Get, "/app/api", state::api, "This document", &[], "OpenAPI"),
+    ]
+}
+
+/// What is known of transactions: the same for applications and for nodes. The paths of the last
+/// commit, of a status, and of a receipt in both forms.
+fn of_transactions([commit, status, receipt, cose]: [&'static str; 4]) -> Vec<Path> {
+    let last = "The last committed transaction";
+    let in_cose = "Receipt of a transaction in COSE";
+    vec![
+        path(Method::Get, commit, tx::commit, last, HISTORY, "transaction_id, view_history?"),
+        path(
+            Method::Get,
+            status,
+            tx::status,
+            "Status of a transaction",
+            TX,
+            "transaction_id, status",
+        ),
+        path(Method::Get, receipt, tx::receipt, "Receipt of a transaction", TX, "the receipt"),
+        path(Method::Get, cose, tx::cose_receipt, in_cose, TX, "COSE_Sign1"),
     ]
 }
 
@@ -173,24 +175,6 @@ fn of_nodes() -> Vec<Path> {
             "Nodes that may be switched off",
             &[],
             "nodes, blocked [{node_id, phase, reason}]",
-        ),
-        path(
-            Get,
-            "/node/commit",
-            tx::commit,
-            "The last committed transaction",
-            HISTORY,
-            "transaction_id, view_history?",
-        ),
-        path(Get, "/node/tx", tx::status, "Status of a transaction", TX, "transaction_id, status"),
-        path(Get, "/node/receipt", tx::receipt, "Receipt of a transaction", TX, "the receipt"),
-        path(
-            Get,
-            "/node/receipt/cose",
-            tx::cose_receipt,
-            "Receipt of a transaction in COSE",
-            TX,
-            "COSE_Sign1",
         ),
         path(
             Get,
@@ -306,7 +290,19 @@ fn of_operators() -> Vec<Path> {
 /// All paths of services.
 pub fn endpoints() -> Vec<Endpoint> {
     let mut all = Vec::new();
-    for path in of_applications().into_iter().chain(of_nodes()).chain(of_operators()) {
+    let of_applications = of_applications().into_iter().chain(of_transactions([
+        "/app/commit",
+        "/app/tx",
+        "/app/receipt",
+        "/app/receipt/cose",
+    ]));
+    let of_nodes = of_nodes().into_iter().chain(of_transactions([
+        "/node/commit",
+        "/node/tx",
+        "/node/receipt",
+        "/node/receipt/cose",
+    ]));
+    for path in of_applications.chain(of_nodes).chain(of_operators()) {
         let reads = matches!(path.method, Method::Get | Method::Head);
         for root in ROOTS {
             all.push(Endpoint {

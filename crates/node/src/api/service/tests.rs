@@ -1,6 +1,9 @@
 //! The API of a service of one node, on a real disk.
 
+mod files;
 mod nodes;
+mod recovering;
+mod schema;
 
 use std::time::Duration;
 
@@ -8,7 +11,6 @@ use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use quorate_crypto::hash::sha256;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -239,104 +241,6 @@ async fn what_is_wrong_with_a_write_is_typed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn replies_of_a_node_are_as_the_reference_says() {
-    let service = Service::start().await;
-    let group = format!("/api/v1/group/{}", service.gid);
-    for root in ["", group.as_str()] {
-        let at = |path: &str| format!("{root}{path}");
-        let consensus = service.good(&at("/node/consensus")).await;
-        let details = &consensus["details"];
-        for key in ["configs", "acks", "membership_state", "primary_id", "current_view", "ticking"]
-        {
-            assert!(details.get(key).is_some(), "{key}: {details}");
-        }
-        assert_eq!(details["membership_state"], "Active");
-        assert_eq!(details["leadership_state"], "Leader");
-        assert_eq!(details["current_view"], 2);
-        let id = details["primary_id"].as_str().expect("a leader").to_owned();
-        assert_eq!(id.len(), 64);
-        assert!(details["configs"][0]["nodes"][&id]["address"].is_string(), "{details}");
-
-        let network = service.good(&at("/node/network")).await;
-        assert_eq!(network["service_status"], "Open");
-        assert_eq!(network["primary_id"], id.as_str());
-        assert_eq!(network["recovery_count"], 0);
-        assert_eq!(network["current_service_create_txid"], "2.1");
-        let certificate = network["service_certificate"].as_str().expect("a certificate");
-        assert!(certificate.starts_with("-----BEGIN CERTIFICATE-----"));
-
-        let nodes = service.good(&at("/node/network/nodes")).await;
-        let node = &nodes["nodes"][0];
-        same_keys(
-            node,
-            &["node_id", "status", "primary", "rpc_interfaces", "node_data", "last_written"],
-        );
-        assert_eq!(
-            (&node["node_id"], &node["status"], &node["primary"]),
-            (&json!(id), &json!("Trusted"), &json!(true))
-        );
-        for path in ["self", "primary", &id[..8], id.as_str()] {
-            let one = service.good(&at(&format!("/node/network/nodes/{path}"))).await;
-            assert_eq!(one["node_id"], id.as_str());
-        }
-        for (query, count) in
-            [("status=Trusted", 1), ("status=Retired", 0), ("host=127.0.0.1", 1), ("port=1", 0)]
-        {
-            let found = service.good(&at(&format!("/node/network/nodes?{query}"))).await;
-            assert_eq!(found["nodes"].as_array().map(Vec::len), Some(count), "{query}");
-        }
-        let removable = service.good(&at("/node/network/removable_nodes")).await;
-        assert_eq!(removable, json!({ "nodes": [], "blocked": [] }));
-
-        let state = service.good(&at("/node/state")).await;
-        same_keys(
-            &state,
-            &["node_id", "state", "last_signed_seqno", "startup_seqno", "stop_notice"],
-        );
-        assert_eq!(
-            (&state["state"], &state["stop_notice"]),
-            (&json!("PartOfNetwork"), &json!(false))
-        );
-        assert_eq!(service.get(&at("/node/primary")).await.status(), StatusCode::OK);
-        let head = service.call(Method::HEAD, &at("/node/primary"), &[], Body::empty()).await;
-        assert_eq!(head.status(), StatusCode::OK);
-        for path in ["/node/ready/app", "/node/ready/gov"] {
-            assert_eq!(service.get(&at(path)).await.status(), StatusCode::NO_CONTENT);
-        }
-        assert!(service.good(&at("/node/version")).await["ccf_version"].is_string());
-        assert_eq!(service.good(&at("/node/metrics")).await["leads"], true);
-        assert!(service.good(&at("/node/api")).await["paths"]["/app/batch"].is_object());
-
-        let members = service.good(&at("/node/members")).await;
-        same_keys(&members, &["nodes", "quorum", "tolerates", "change"]);
-        assert_eq!((&members["quorum"], &members["tolerates"]), (&json!(1), &json!(0)));
-        assert_eq!(members["nodes"][0]["behind"], 0);
-        assert_eq!(members["change"], Value::Null);
-    }
-    let id = service.good("/node/state").await["node_id"].as_str().expect("an id").to_owned();
-    let path = format!("/node/network/nodes/{id}");
-    let forget = service.call(Method::DELETE, &path, &[], Body::empty()).await;
-    Service::is_error(&forget, 400, "NodeNotRetiredCommitted");
-    let unknown = "0".repeat(64);
-    let path = format!("/node/network/nodes/{unknown}");
-    let forget = service.call(Method::DELETE, &path, &[], Body::empty()).await;
-    Service::is_error(&forget, 404, "ResourceNotFound");
-    let plan = service.batch("/node/members/plan", json!({ "remove": [id] })).await;
-    let plan = value(&plan);
-    assert_eq!((&plan["possible"], &plan["quorum_before"]), (&json!(false), &json!(1)), "{plan}");
-    assert!(plan["reason"].is_string());
-    let refused = service.batch("/node/members", json!({ "remove": [id] })).await;
-    Service::is_error(&refused, 400, "LastQuorum");
-    let refused = service.batch("/node/members", json!({ "add": [unknown] })).await;
-    Service::is_error(&refused, 400, "UnknownNode");
-    let refused = service.batch("/node/members", json!({})).await;
-    Service::is_error(&refused, 400, "InvalidInput");
-    let none = service.call(Method::DELETE, "/node/members/change", &[], Body::empty()).await;
-    Service::is_error(&none, 404, "ResourceNotFound");
-    service.host.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn transactions_have_a_status_and_a_receipt_that_does_not_change() {
     let service = Service::start().await;
     let written = service.put("/app/kv/m/k?wait=committed", "v").await;
@@ -390,52 +294,6 @@ async fn transactions_have_a_status_and_a_receipt_that_does_not_change() {
         (later.status(), &later.headers()[header::RETRY_AFTER]),
         (StatusCode::ACCEPTED, &"1".parse().expect("a header"))
     );
-    service.host.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ledger_files_are_served_once_they_never_change() {
-    let dir = tempfile::tempdir().expect("a directory");
-    let mut config = config(&dir, &[]);
-    config.service.chunk_size = 1;
-    config.service.snapshot_tx_count = 5;
-    let host = Host::with(dir, config, NodeKind::Full).await;
-    let (gid, _) = host.create_of("cft").await;
-    let service = Service { host, gid };
-    service.open().await;
-    for n in 0..20 {
-        service.put(&format!("/app/kv/m/{n}?wait=committed"), "v").await;
-    }
-    let found = service.get("/node/ledger_chunk?since=1").await;
-    assert_eq!(found.status(), StatusCode::PERMANENT_REDIRECT, "{:?}", found.body());
-    let location = found.headers()[header::LOCATION].to_str().expect("visible").to_owned();
-    assert!(location.starts_with("/node/ledger_chunk/ledger_1-"), "{location}");
-    let wants = [("want-repr-digest", "sha-256=10")];
-    let file = service.call(Method::GET, &location, &wants, Body::empty()).await;
-    assert_eq!(file.status(), StatusCode::OK);
-    let digest = format!("sha-256=:{}:", STANDARD.encode(sha256(file.body()).0));
-    assert_eq!(file.headers()["repr-digest"], digest);
-    let tag = file.headers()[header::ETAG].to_str().expect("visible").to_owned();
-    let range = [("range", "bytes=8-15")];
-    let part = service.call(Method::GET, &location, &range, Body::empty()).await;
-    assert_eq!(part.status(), StatusCode::PARTIAL_CONTENT);
-    assert_eq!(part.body(), &file.body()[8..16]);
-    let known = [("if-none-match", tag.as_str())];
-    let same = service.call(Method::GET, &location, &known, Body::empty()).await;
-    assert_eq!(same.status(), StatusCode::NOT_MODIFIED);
-    for path in [
-        "/node/ledger_chunk?since=999999",
-        "/node/ledger_chunk/ledger_1",
-        "/node/ledger_chunk/..%2F..%2Fnodes.json",
-        "/node/snapshot/..%2Fraft_0",
-        "/node/snapshot?since=999999",
-    ] {
-        Service::is_error(&service.get(path).await, 404, "ResourceNotFound");
-    }
-    let found = service.get("/node/snapshot").await;
-    assert_eq!(found.status(), StatusCode::PERMANENT_REDIRECT, "{:?}", found.body());
-    let location = found.headers()[header::LOCATION].to_str().expect("visible").to_owned();
-    assert_eq!(service.get(&location).await.status(), StatusCode::OK);
     service.host.stop().await;
 }
 

@@ -109,6 +109,11 @@ fn no_receipt(tx: TxId, error: Error) -> Refusal {
         Code::TransactionPendingOrUnknown => {
             refusal.not_cached().hint("ask again, or with ?wait=committed")
         }
+        // It is committed, but this node began with a later snapshot; or it is itself a signature.
+        Code::ResourceNotFound => refusal.not_cached().hint(
+            "a signature has a receipt in JSON only; what is older than this node's ledger another node \
+             has, or a directory of service.ledger.read_only_directories",
+        ),
         _ => refusal,
     }
 }
