@@ -118,6 +118,8 @@ pub enum Mutant {
     CftCommittedAtOnce,
     /// A member of signed Raft: what is rolled back stays in the state.
     CftRollbackKeepsState,
+    /// A member of signed Raft: recovery drops what follows the last signature but one.
+    CftRecoversTooLittle,
 }
 
 impl Mutant {
@@ -148,7 +150,7 @@ impl Mutant {
     ];
 
     /// Those of members of signed Raft, around its core.
-    pub const CFT: [Self; 11] = [
+    pub const CFT: [Self; 12] = [
         Self::CftAckAhead,
         Self::CftAppendUnsynced,
         Self::CftAppendFailed,
@@ -160,6 +162,7 @@ impl Mutant {
         Self::CftSessionUnchecked,
         Self::CftCommittedAtOnce,
         Self::CftRollbackKeepsState,
+        Self::CftRecoversTooLittle,
     ];
 
     /// All but those of signed Raft.

@@ -1,6 +1,8 @@
 //! Each knob alone, at a high rate: what the swarm mixes, one by one; or the swarm itself.
 //!
 //! `cargo run --release -p quorate-simulator --example knobs -- NODES FAULTY FIRST SEEDS [KNOB...]`
+//!
+//! With `PROTOCOL=cft` in the environment: signed Raft.
 
 #![expect(clippy::print_stdout, reason = "a program that prints a table")]
 
@@ -23,7 +25,10 @@ fn main() -> ExitCode {
     let (nodes, faulty, first, seeds) = (number(4), number(0), number(1), number(20));
     let chosen: Vec<String> = args.collect();
     let options = Options {
-        protocol: Protocol::Poa,
+        protocol: match std::env::var("PROTOCOL") {
+            Ok(name) => Protocol::from_name(&name).expect("a protocol"),
+            Err(_) => Protocol::Poa,
+        },
         nodes: nodes as usize,
         faulty: faulty as usize,
         first,

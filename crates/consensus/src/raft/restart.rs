@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use quorate_ledger::mutants::{Mutant, mutated};
+
 use super::log::ViewHistory;
 use super::message::{Kind, NodeId};
 use super::{Config, Configuration, LogRecord, NewEntry, Raft, RaftStep, Role, Seqno, Turn, View};
@@ -154,7 +156,10 @@ impl Raft {
         let mut turn = Turn::new(env, config.trace);
         let (snapshot, entries) = (kept.snapshot, kept.entries);
         let mut raft = Self::rebuild(config, &mut turn, snapshot, entries)?;
-        let signed = raft.log.last_committable();
+        let mut signed = raft.log.last_committable();
+        if mutated(Mutant::CftRecoversTooLittle) {
+            signed = raft.log.committable.iter().rev().nth(1).copied().unwrap_or(signed);
+        }
         if signed == 0 {
             return Err(RestartError::NothingSigned);
         }

@@ -101,8 +101,7 @@ impl Log for DiskLog {
     }
 
     fn install(&mut self, snapshot: &SnapshotFile) -> Result<(), StoreError> {
-        self.log.write_snapshot(name_of(snapshot), &snapshot.bytes)?;
-        self.log.begin_after(snapshot.seqno)
+        self.log.install(name_of(snapshot), &snapshot.bytes)
     }
 }
 

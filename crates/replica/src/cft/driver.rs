@@ -24,9 +24,11 @@ use super::api::{
 };
 use super::joining::{Joining, Progress};
 use super::keys::Keys;
-use super::limits::{LOG_PACKET_BYTES, MAX_PACKET_MESSAGES, MAX_SIGNATURE_TX_COUNT, READ_BACK_BYTES};
+use super::limits::{
+    LOG_PACKET_BYTES, MAX_PACKET_MESSAGES, MAX_SIGNATURE_TX_COUNT, READ_BACK_BYTES,
+};
 use super::log::{Log, Recovered, SnapshotFile};
-use super::member::{Member, MemberStep};
+use super::member::{Member, MemberStep, Remains};
 use super::wire::{Packet, weight};
 use crate::limits::STALL_RETRY_MS;
 
@@ -194,7 +196,8 @@ where
         let turn = match &mut self.stage {
             Stage::Running(member) => {
                 let step = member.turn(env, inputs);
-                self.finish(env, step, sender)
+                let turn = self.finish(env, step, sender);
+                if turn.stalled.is_none() { self.replace_log(env, turn) } else { turn }
             }
             Stage::Joining(_) => self.join(env, inputs),
             Stage::Installing(installing) if env.now < installing.retry_at => {
@@ -226,6 +229,21 @@ where
         let turn = self.install(env, Vec::new());
         outputs.extend(turn.outputs);
         Turn { outputs, ..turn }
+    }
+
+    /// A member that is far behind and has fetched a snapshot begins again after it.
+    fn replace_log(&mut self, env: &mut Env, mut turn: Turn) -> Turn {
+        let Stage::Running(member) = &mut self.stage else { return turn };
+        let Some(snapshot) = member.take_replacement() else { return turn };
+        let Stage::Running(member) = self.leave_stage() else { return turn };
+        let Remains { config, keys, secret, told, view, voted_for, outputs } = member.give_up_log();
+        turn.outputs.extend(outputs);
+        self.recovered = Recovered { view, voted_for, ..Recovered::default() };
+        let (reason, retry_at, snapshot) = (String::new(), env.now, Some(snapshot));
+        let installing = Installing { config, keys, secret, told, snapshot, reason, retry_at };
+        self.stage = Stage::Installing(Box::new(installing));
+        let next = self.install(env, Vec::new());
+        turn.then(next)
     }
 
     /// What the joiner begins with goes to its disk, and it becomes a member. While the disk fails
@@ -514,14 +532,27 @@ where
             let (mut room, mut part) = (LOG_PACKET_BYTES, Vec::new());
             let mut read_back = READ_BACK_BYTES;
             let mut parts = Vec::new();
+            // Once entries are left out, the node has no use for later ones.
+            let mut left_out = false;
             for message in messages {
                 let message = match message {
                     RaftMessage::AppendEntries(append) => {
+                        if left_out && append.idx > append.prev_idx {
+                            continue;
+                        }
+                        let header = append.clone();
                         match fill(member, &self.log, append, &mut read_back) {
                             Some(append) => RaftMessage::AppendEntries(append),
                             None => {
+                                left_out = true;
                                 self.stats.unreadable += 1;
-                                continue;
+                                let next = header.prev_idx + 1;
+                                let from_before = next <= member.raft_state().startup_seqno();
+                                if !from_before || !begins_later(&self.log, next) {
+                                    continue;
+                                }
+                                offer_snapshot(member, &peer, outputs);
+                                RaftMessage::AppendEntries(without_entries(header))
                             }
                         }
                     }
@@ -557,6 +588,25 @@ where
         let message = format!("the node cannot write now: {reason}");
         let outputs = refusals(inputs, &Error::new(Code::InternalError, message));
         Turn { outputs, wake: Some(wake), stalled: Some(reason), ..Turn::default() }
+    }
+}
+
+/// Whether the log begins after an entry.
+fn begins_later(log: &impl Log, seqno: u64) -> bool {
+    matches!(log.entries(seqno, seqno, 1), Ok(found) if found.is_empty())
+}
+
+/// The message that says only who leads, and how far everything agrees.
+fn without_entries(message: AppendEntries) -> AppendEntries {
+    let (idx, term_of_idx) = (message.prev_idx, message.prev_term);
+    AppendEntries { idx, term_of_idx, ..message }
+}
+
+/// The log begins after what a node needs next.
+fn offer_snapshot<K: Keys>(member: &Member<K>, to: &PeerRef, outputs: &mut Vec<Output>) {
+    if let Some(offer) = member.offer() {
+        let packet = offer.encode(member.config().group);
+        outputs.push(Output::Send { to: Address::Peer(to.clone()), packet });
     }
 }
 
@@ -609,7 +659,6 @@ fn check_config(config: &Config) -> Result<(), OpenError> {
     }
     Ok(())
 }
-
 
 /// Puts the entries into a message. `None` if they are not in the log any more, cannot be read, or
 /// enough was read back for this peer: as if it had been lost.

@@ -274,6 +274,8 @@ impl<K: Keys> Joining<K> {
         self.download = None;
         self.wanted = None;
         if self.admitted.is_some() {
+            let checked = self.keys.check_snapshot(&bytes, self.keys.service_certificate());
+            checked.map_err(|why| format!("cannot begin with the snapshot: {why}"))?;
             return Ok(self.ready(Some(SnapshotFile { seqno, evidence, bytes })));
         }
         // It was told that it begins too early: now it does not any more.

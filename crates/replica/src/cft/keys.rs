@@ -13,13 +13,13 @@ pub trait Keys: Notary {
     /// Whether a node with this public key (SPKI DER) signed the statement.
     fn check(&self, public_key: &[u8], statement: &Digest, proof: &[u8]) -> bool;
 
-    /// The snapshot at the front of a file, if the receipt behind it holds for the service
-    /// certificate.
+    /// The snapshot at the front of a file, if the receipt behind it holds for a service
+    /// certificate (PEM).
     ///
     /// # Errors
     /// Why not.
-    fn check_snapshot<'a>(&self, file: &'a [u8]) -> Result<&'a [u8], String> {
-        let checked = snapshot::verify(file, self.service_certificate());
+    fn check_snapshot<'a>(&self, file: &'a [u8], service: &str) -> Result<&'a [u8], String> {
+        let checked = snapshot::verify(file, service);
         checked.map(|(snapshot, _)| snapshot).map_err(|error| error.to_string())
     }
 }

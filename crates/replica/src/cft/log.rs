@@ -64,9 +64,10 @@ pub trait Log: Durable<LogRecord> {
     /// The disk's, or corruption.
     fn snapshot(&self) -> Result<Option<SnapshotFile>, Self::Error>;
 
-    /// Makes an empty log begin after a snapshot.
+    /// Makes the log begin after a snapshot, which holds everything that was committed in it. View
+    /// and vote stay.
     ///
     /// # Errors
-    /// The disk's.
+    /// The disk's; it is tried again before anything else is written.
     fn install(&mut self, snapshot: &SnapshotFile) -> Result<(), Self::Error>;
 }

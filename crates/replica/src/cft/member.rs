@@ -1,6 +1,7 @@
 //! The deterministic member: the state machine around the protocol. One turn takes inputs and
 //! gives one step; [`super::driver`] makes its records durable and lets it out.
 
+mod behind;
 mod commands;
 mod introductions;
 mod joiners;
@@ -28,6 +29,8 @@ use quorate_ledger::ccf::signature::{Identities, Signature, is_signature};
 use quorate_ledger::ccf::{Transaction, TxId};
 use quorate_ledger::state::{Value, WriteSet};
 
+use self::behind::Behind;
+pub(in crate::cft) use self::behind::Remains;
 use self::commands::PendingRead;
 use self::introductions::Acquaintances;
 pub(in crate::cft) use self::joiners::SEAL_CONTEXT;
@@ -99,6 +102,7 @@ pub struct Member<K> {
     kinds: BTreeMap<Seqno, Kind>,
     nodes: Nodes,
     acquaintances: Acquaintances,
+    behind: Behind,
     keyed: Keyed,
     /// The service's row as of the last transaction appended.
     service: Option<ServiceInfo>,
@@ -521,7 +525,11 @@ impl<K: Keys> Member<K> {
             }
             Packet::FetchSnapshot { seqno, offset } => self.serve_snapshot(peer, seqno, offset),
             Packet::Introduction(introduction) => self.introduced(peer, &introduction),
-            Packet::JoinAnswer(_) | Packet::SnapshotPart { .. } => {}
+            Packet::OfferSnapshot(tx) => self.offered(peer, tx),
+            Packet::SnapshotPart { seqno, evidence, offset, total, bytes } => {
+                self.offered_part(&peer, (seqno, evidence), (offset, total), &bytes);
+            }
+            Packet::JoinAnswer(_) => {}
         }
     }
 
@@ -740,26 +748,13 @@ impl<K: Keys> Member<K> {
 
     /// Nothing of the turn in which it stopped leaves; everybody who waits is told.
     fn end_all(&mut self) {
-        let mut tickets: BTreeSet<Ticket> = BTreeSet::new();
-        let mut note = |origin: Origin| {
-            if let Origin::Local(ticket) = origin {
-                tickets.insert(ticket);
-            }
-        };
         let step = std::mem::take(&mut self.step);
         let (_, outputs) = step.adopt::<(), ()>(|_| ());
-        for output in outputs {
-            if let Output::Reply(ticket, _) = output {
-                note(Origin::Local(ticket));
-            }
-        }
-        self.waits.expire(Time(u64::MAX)).into_iter().for_each(|waiter| note(waiter.origin));
-        std::mem::take(&mut self.queued).into_iter().for_each(|(origin, _)| note(origin));
-        let reads = std::mem::take(&mut self.reads).into_values();
-        reads.chain(std::mem::take(&mut self.early_reads)).for_each(|read| note(read.origin));
-        for (ticket, _) in self.forwards.expire(Time(u64::MAX)) {
-            note(Origin::Local(ticket));
-        }
+        let mut tickets = self.callers();
+        tickets.extend(outputs.into_iter().filter_map(|output| match output {
+            Output::Reply(ticket, _) => Some(ticket),
+            _ => None,
+        }));
         let error = self.stop_error();
         for ticket in tickets {
             self.step.output(Output::Reply(ticket, Err(error.clone())));

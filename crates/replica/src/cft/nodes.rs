@@ -85,6 +85,12 @@ impl Nodes {
         self.introduced.push_back((node, peer));
     }
 
+    /// Where nodes are that the rows may not tell.
+    pub fn hearsay(&self) -> Vec<(NodeId, PeerRef)> {
+        let told = self.told.iter().map(|(node, peer)| (*node, peer.clone()));
+        told.chain(self.introduced.iter().cloned()).collect()
+    }
+
     /// How many introduced themselves.
     pub fn introduced(&self) -> usize {
         self.introduced.len()

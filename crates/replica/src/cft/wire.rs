@@ -63,6 +63,8 @@ pub enum Packet {
     },
     /// A node says who it is, to one whose ledger may not name it yet.
     Introduction(Box<Introduction>),
+    /// The leader's log begins after what a node needs next: let it begin with this snapshot.
+    OfferSnapshot(TxId),
     /// A part of a snapshot.
     SnapshotPart {
         /// Which one; 0: there is none.

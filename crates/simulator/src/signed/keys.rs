@@ -59,6 +59,13 @@ impl HashedKeys {
     }
 }
 
+/// The certificate of an earlier service's key by the one that followed.
+#[must_use]
+pub fn endorsed(earlier: &str, by: &str) -> String {
+    let (earlier, by) = (subject(earlier).unwrap_or_default(), subject(by).unwrap_or_default());
+    certificate(&format!("{earlier} by {by}"))
+}
+
 /// The certificate of a node by a service.
 fn issued(node: &Digest, service: &str) -> String {
     let by = subject(service).unwrap_or_default();
@@ -162,9 +169,9 @@ fn rooted(root: &Digest, id: TxId) -> Digest {
 }
 
 impl Keys for HashedKeys {
-    fn check_snapshot<'a>(&self, file: &'a [u8]) -> Result<&'a [u8], String> {
+    fn check_snapshot<'a>(&self, file: &'a [u8], service: &str) -> Result<&'a [u8], String> {
         let (snapshot, receipt) = snapshot::split(file).map_err(|error| error.to_string())?;
-        let (_, claims) = check_receipt(receipt, self.service_certificate())?;
+        let (_, claims) = check_receipt(receipt, service)?;
         if claims == sha256(snapshot) {
             Ok(snapshot)
         } else {

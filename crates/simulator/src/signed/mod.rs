@@ -126,6 +126,13 @@ pub const PROPERTIES: &[Property] = &[
         checker: "CftWorld::notice",
     },
     Property {
+        name: "recovery",
+        source: "reference ccf.md, 7.6",
+        text: "from one ledger alone the group begins again two views later, with everything \
+               committed that the ledger has; receipts from before lead to the new service",
+        checker: "CftWorld::survive_on_one",
+    },
+    Property {
         name: "ledger_files",
         source: "reference ccf.md, 7.5",
         text: "committed chunk files of one name are the same on all nodes",

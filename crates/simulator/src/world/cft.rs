@@ -4,12 +4,14 @@
 //! | module | what it tells |
 //! |---|---|
 //! | `clients` | sessions of clients: what they want, and when they ask again |
+//! | `disaster` | the group is lost but for one disk, and recovered |
 //! | `harm` | what a disk may suffer, and which node is lost with it |
 //! | `members` | members: opened, given what arrives, heard |
 //! | `operator` | members added, removed, replaced |
 //! | `story` | the phases of a seed |
 
 mod clients;
+mod disaster;
 mod harm;
 mod members;
 mod operator;

@@ -24,6 +24,8 @@ pub(crate) const CHUNK_HEADER: u64 = 8;
 pub(crate) const MAX_FILE: u64 = 1 << 30;
 /// Bytes of a buffer that are kept for the next write.
 const MOST_KEPT: usize = 1 << 20;
+/// What the names of files end with that are no part of the log any more.
+const IGNORED: &str = ".ignored";
 /// Position tables of complete chunks that are kept in memory.
 const MAX_TABLES: usize = 8;
 
@@ -66,6 +68,8 @@ pub(crate) struct Survey {
     unfit: bool,
     /// Names to remove.
     surplus: Vec<ChunkName>,
+    /// Names of a log that was there before this one began, to be put aside.
+    former: Vec<ChunkName>,
     /// All files found, with their lengths.
     found: Vec<(ChunkName, u64)>,
 }
@@ -81,11 +85,21 @@ impl Survey {
         stable: u64,
     ) -> Result<Self, StoreError> {
         let names = ChunkName::list(disk)?;
-        let mut survey =
-            Self { base, chunks: Vec::new(), unfit: false, surplus: Vec::new(), found: Vec::new() };
+        let mut survey = Self {
+            base,
+            chunks: Vec::new(),
+            unfit: false,
+            surplus: Vec::new(),
+            former: Vec::new(),
+            found: Vec::new(),
+        };
         let mut next = base + 1;
         for names in names.chunk_by(|a, b| a.first == b.first) {
             let first = names[0].first;
+            if first <= base {
+                survey.former.extend(names);
+                continue;
+            }
             let mut keep = None;
             if first <= stable {
                 next = survey.take_archived(archive, next, first - 1)?;
@@ -195,6 +209,22 @@ impl Survey {
         })
     }
 
+    /// What was durable at the last checkpoint, and has not been touched since, ends a chunk exactly
+    /// if its last entry says so, or if `next` begins one. No root covers that entry yet.
+    pub fn check_end(&self, next: Option<&Arc<[u8]>>) -> Result<(), Corruption> {
+        let Some(chunk) = self.chunks.last() else { return Ok(()) };
+        let (first, last) = (chunk.name.first, chunk.last);
+        let mut names = self.found.iter().map(|(name, _)| *name);
+        let complete = names.find(|name| name.first == first && name.last == Some(last));
+        let begun = next.is_some_and(|bytes| entry::flags(bytes) & CHUNK_STARTS != 0);
+        if complete.is_some() == chunk.name.last.is_some() || (complete.is_some() && begun) {
+            return Ok(());
+        }
+        let what = "the flags of its last entry don't fit the chunk";
+        let path = complete.unwrap_or(ChunkName::open(first)).path();
+        Err(Corruption::new(&path, 0, Some(last), what))
+    }
+
     /// The highest entry that a name tells to be committed.
     pub fn committed(&self) -> u64 {
         let found = self.found.iter().map(|(name, _)| name);
@@ -211,6 +241,10 @@ impl Survey {
     pub fn apply(self, disk: &mut impl Disk) -> Result<Files, StoreError> {
         let mut files = Files::plan(&self);
         files.names_changed = true;
+        for name in &self.former {
+            let path = name.path();
+            disk.rename(&path, &format!("{path}{IGNORED}"))?;
+        }
         for name in &self.surplus {
             disk.remove(&name.path())?;
         }

@@ -371,23 +371,52 @@ impl<D: Disk> SignedLog<D> {
         }
     }
 
-    /// Lets an empty log begin after `seqno`, the last entry of a snapshot, durably.
+    /// Lets the log begin after `seqno`, the last entry of a snapshot, durably. What it had is no part
+    /// of it any more; its chunk files are put aside (`.ignored`).
     ///
     /// # Errors
-    /// The disk's; then it begins there for now, but after a restart may begin where it did. The
-    /// next append tries again.
+    /// The disk's; then nothing has changed, but after a restart it may begin there. Before the next
+    /// append this must be tried again.
     ///
     /// # Panics
-    /// If there are entries, or it began later: our own mistake.
+    /// If more is known to be committed: our own mistake.
     pub fn begin_after(&mut self, seqno: u64) -> Result<(), StoreError> {
-        assert!(self.last == self.base, "a log with entries begins where it begins");
-        assert!(seqno >= self.base, "the log begins after {} already", self.base);
+        let known = self.commit.max(self.base);
+        assert!(seqno >= known, "begins after {seqno}, but {known} is committed");
+        self.journal.demand_turn();
+        let at = Checkpoint {
+            base: seqno,
+            last: seqno,
+            commit: seqno,
+            view: self.view,
+            voted_for: self.voted_for,
+        };
+        let salt = self.options.salt();
+        // This is what counts: from here on a restart finds the new log, and puts away the old one.
+        self.journal.turn(&mut self.disk, salt, &at)?;
         (self.base, self.last, self.commit) = (seqno, seqno, seqno);
         (self.stable, self.written, self.suspect) = (seqno, seqno, true);
         self.cache.clear();
         self.cached_bytes = 0;
-        self.journal.demand_turn();
-        self.checkpoint()
+        self.keep_house();
+        Ok(())
+    }
+
+    /// Lets the log begin after a snapshot that is given, durably. Until it does, the snapshot does
+    /// not have the name of a committed one, so that a restart never takes it for one of the log
+    /// that is there.
+    ///
+    /// # Errors
+    /// As [`SignedLog::begin_after`].
+    ///
+    /// # Panics
+    /// As [`SignedLog::begin_after`].
+    pub fn install(&mut self, name: SnapshotName, bytes: &[u8]) -> Result<(), StoreError> {
+        let fresh = SnapshotName { committed: false, ..name };
+        snapshots::write(&mut self.disk, fresh, bytes)?;
+        self.begin_after(name.seqno)?;
+        self.commit_snapshot(fresh)?;
+        Ok(self.disk.sync_dir(snapshots::DIR)?)
     }
 
     /// The log begins after this entry.

@@ -12,7 +12,7 @@ use super::archive::Archive;
 use super::files::{self, Survey};
 use super::journal::{Checkpoint, Generation, Journal, Op};
 use super::names::ChunkName;
-use super::{DIRS, Options, Recovered, SignedLog, mark, secrets, snapshots};
+use super::{DIRS, Options, Recovered, SignedLog, SnapshotName, mark, secrets, snapshots};
 
 /// What the journal says.
 #[derive(Debug)]
@@ -74,10 +74,11 @@ impl Replayed {
         generation: &Generation,
         survey: &Survey,
     ) -> Result<u64, StoreError> {
-        if !self.shortened
-            && let Some(damage) = survey.beyond(self.entries.make_contiguous())
-        {
-            return Err(damage.into());
+        if !self.shortened {
+            if let Some(damage) = survey.beyond(self.entries.make_contiguous()) {
+                return Err(damage.into());
+            }
+            survey.check_end(self.entries.front())?;
         }
         let known = generation.commit.max(survey.committed());
         let commit = known.max(mark::read(disk)?).max(generation.checkpoint.base);
@@ -179,9 +180,24 @@ impl<D: Disk> SignedLog<D> {
             base,
             last,
             commit_idx: commit,
-            snapshots: snapshots::list(&log.disk)?,
+            snapshots: log.finish_install()?,
         };
         Ok((log, recovered))
+    }
+}
+
+impl<D: Disk> SignedLog<D> {
+    /// The snapshot that the log begins after has the name of a committed one, even if its install
+    /// was interrupted; the snapshots there are.
+    fn finish_install(&mut self) -> Result<Vec<SnapshotName>, StoreError> {
+        let names = snapshots::list(&self.disk)?;
+        let fresh = names.iter().find(|name| name.seqno == self.base && !name.committed);
+        if let Some(name) = fresh {
+            self.commit_snapshot(*name)?;
+            self.disk.sync_dir(snapshots::DIR)?;
+            return Ok(snapshots::list(&self.disk)?);
+        }
+        Ok(names)
     }
 }
 

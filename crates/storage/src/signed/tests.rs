@@ -387,6 +387,51 @@ fn a_log_may_begin_after_a_snapshot() {
 }
 
 #[test]
+fn a_log_that_begins_again_after_a_snapshot_is_the_old_one_or_the_new_one() {
+    let name = SnapshotName { seqno: 6, evidence: 8, committed: true };
+    let old: Vec<_> = [vote(3, "n")]
+        .into_iter()
+        .chain((1..=9).map(|seqno| framed(seqno, 2, u8::from(seqno % 4 == 0), 40)))
+        .collect();
+    let before = Model { commit: 4, ..Model::default().after(&old) };
+    let fresh = Model { base: 6, commit: 6, entries: Vec::new(), ..before.clone() };
+    let (mut kept, mut replaced) = (0, 0);
+    for call in 0.. {
+        let disk = MemDisk::default();
+        let (mut log, _) = open(&disk, call).expect("opens");
+        log.append(&old).expect("appends");
+        log.note_commit(4);
+        disk.fault(call, Fault::Crash);
+        let done = log.install(name, b"state").is_ok();
+        let crashed = !disk.no_fault();
+        disk.crash(&mut rng(call));
+        let (mut log, recovered) = open(&disk, 100 + call).expect("opens");
+        if recovered.base == 0 {
+            assert!(!done, "what was done counts");
+            assert!(before.is(&log, &recovered), "{call}: {recovered:?}");
+            assert!(recovered.snapshots.iter().all(|found| !found.committed), "{recovered:?}");
+            kept += 1;
+        } else {
+            assert!(fresh.is(&log, &recovered), "{call}: {recovered:?}");
+            assert_eq!(recovered.snapshots, [name]);
+            replaced += 1;
+        }
+        log.install(name, b"state").expect("installs");
+        let records = [framed(7, 5, 0, 30), framed(8, 5, 1, 30)];
+        log.append(&records).expect("appends");
+        let model = fresh.clone().after(&records);
+        assert!(model.reads_as(&log));
+        let names: Vec<_> = ledger(&disk).into_keys().collect();
+        let whole = names.iter().filter(|name| !name.ends_with(".ignored"));
+        assert_eq!(whole.collect::<Vec<_>>(), ["ledger/ledger_7-8"], "{names:?}");
+        if !crashed {
+            break;
+        }
+    }
+    assert!(kept > 0 && replaced > 1, "{kept} and {replaced}");
+}
+
+#[test]
 fn snapshots_are_whole_or_absent_and_pruned() {
     let disk = MemDisk::default();
     let (mut log, _) = open(&disk, 1).expect("opens");

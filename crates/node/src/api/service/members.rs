@@ -1,6 +1,7 @@
 //! What operators do with the members of a service. Ours.
 
 use std::collections::BTreeSet;
+use std::pin::Pin;
 
 use axum::Json;
 use axum::extract::Request;
@@ -58,14 +59,22 @@ pub const fn status_text(status: NodeStatus) -> &'static str {
 }
 
 async fn nodes(service: &Service) -> Result<Vec<NodeInfo>, Refusal> {
-    match service.query(Query::Nodes).await? {
+    nodes_of(service.query(Query::Nodes).await?)
+}
+
+fn nodes_of(answer: Answer) -> Result<Vec<NodeInfo>, Refusal> {
+    match answer {
         Answer::Nodes(nodes) => Ok(nodes),
         other => Err(unexpected(&other).into()),
     }
 }
 
 async fn consensus(service: &Service) -> Result<ConsensusInfo, Refusal> {
-    match service.query(Query::Consensus).await? {
+    consensus_of(service.query(Query::Consensus).await?)
+}
+
+fn consensus_of(answer: Answer) -> Result<ConsensusInfo, Refusal> {
+    match answer {
         Answer::Consensus(info) => Ok(*info),
         other => Err(unexpected(&other).into()),
     }
@@ -180,15 +189,28 @@ fn shown(change: &Change, progress: Progress) -> Value {
     })
 }
 
+/// An answer that is on its way.
+type Asked<'a> = Pin<Box<dyn Future<Output = Result<Answer, Refusal>> + Send + 'a>>;
+
 /// The change under way, whoever asked for it; else the last one asked for on this node.
 async fn current(service: &Service) -> Result<(Option<Progress>, Value), Refusal> {
-    let last = service.change();
+    let ask = |query| -> Asked<'_> { Box::pin(async { Ok(service.query(query).await?) }) };
+    look(service.change(), || service.live().status.last.seqno, ask).await
+}
+
+/// Asks one thing after the other, while the member goes on: `last` is the change last asked for on
+/// this node, `head` gives the last entry of the log.
+async fn look<'a>(
+    last: Option<Change>,
+    head: impl Fn() -> u64,
+    ask: impl Fn(Query) -> Asked<'a>,
+) -> Result<(Option<Progress>, Value), Refusal> {
     let query = Query::Get {
         map: MEMBER_CHANGE.to_owned(),
         key: SINGLE.to_vec(),
         consistency: Consistency::Local,
     };
-    let row = match service.query(query).await? {
+    let row = match ask(query).await? {
         Answer::Value(row, _) => row,
         other => return Err(unexpected(&other).into()),
     };
@@ -211,14 +233,15 @@ async fn current(service: &Service) -> Result<(Option<Progress>, Value), Refusal
         return Ok((Some(Progress::CatchingUp), shown));
     }
     let Some(last) = last else { return Ok((None, Value::Null)) };
-    if service.live().status.last.seqno < last.tx.seqno {
+    if head() < last.tx.seqno {
         // Asked for through this node, but its row is not here yet.
         let progress = if last.add.is_empty() { Progress::Appended } else { Progress::CatchingUp };
         return Ok((Some(progress), shown(&last, progress)));
     }
     // Looked at after the row: nodes as they were before it went would show neither a change under
     // way nor its result, which is what an aborted one looks like.
-    let (nodes, info) = (nodes(service).await?, consensus(service).await?);
+    let nodes = nodes_of(ask(Query::Nodes).await?)?;
+    let info = consensus_of(ask(Query::Consensus).await?)?;
     let progress = Progress::of(&last, &nodes, &info);
     Ok((Some(progress), shown(&last, progress)))
 }
@@ -337,11 +360,15 @@ pub async fn nominate(target: Target) -> Served {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
     use std::sync::Arc;
 
-    use quorate_replica::cft::api::{NodeId, NodeInfo, NodeStatus, PeerRef};
+    use quorate_replica::cft::api::{
+        Answer, ConfigurationInfo, ConsensusInfo, NodeId, NodeInfo, NodeStatus, PeerRef, Query,
+        TxId,
+    };
 
-    use super::find_node;
+    use super::{Asked, Change, Progress, find_node, look};
 
     fn node(first: u8, last: u8) -> NodeInfo {
         let mut id = [first; 32];
@@ -369,5 +396,74 @@ mod tests {
         {
             assert_eq!(find_node(&nodes, text).expect_err(text).code(), code);
         }
+    }
+
+    fn consensus(members: &[&NodeInfo]) -> ConsensusInfo {
+        let nodes = members.iter().map(|node| (node.node_id, String::new())).collect();
+        ConsensusInfo {
+            configs: vec![ConfigurationInfo { idx: 1, nodes }],
+            acks: Default::default(),
+            retired: false,
+            leadership_state: None,
+            retirement_phase: None,
+            primary_id: None,
+            current_view: 2,
+            ticking: true,
+            learners: Vec::new(),
+        }
+    }
+
+    /// What a member answers while node 2 joins: it learns, its reconfiguration is appended,
+    /// committed.
+    fn answer(query: &Query, stage: usize, aborted: bool) -> Answer {
+        let (first, mut joiner) = (node(1, 1), node(2, 2));
+        if stage < 2 || aborted {
+            joiner.status = NodeStatus::Pending;
+        }
+        match query {
+            Query::Get { .. } => {
+                let row = format!(r#"{{"joins":["{}"],"leaves":[]}}"#, joiner.node_id);
+                let row = (stage == 0).then(|| Arc::from(row.into_bytes()));
+                Answer::Value(row, TxId::new(2, 9))
+            }
+            Query::Nodes => Answer::Nodes(vec![first, joiner]),
+            Query::Consensus if stage > 0 && !aborted => {
+                Answer::Consensus(Box::new(consensus(&[&first, &joiner])))
+            }
+            Query::Consensus => Answer::Consensus(Box::new(consensus(&[&first]))),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// What is shown if the member has come to these stages when the first, second and third
+    /// question are asked.
+    async fn seen(stages: [usize; 3], aborted: bool) -> Option<Progress> {
+        let (tx, add) = (TxId::new(2, 7), vec![node(2, 2).node_id]);
+        let last = Change { tx, add, remove: Vec::new(), aborted: false };
+        let asked = Cell::new(0);
+        let ask = |query: Query| -> Asked<'_> {
+            let answer = answer(&query, stages[asked.get()], aborted);
+            asked.set(asked.get() + 1);
+            Box::pin(std::future::ready(Ok(answer)))
+        };
+        look(Some(last), || 9, ask).await.expect("it is answered").0
+    }
+
+    #[tokio::test]
+    async fn a_change_that_goes_on_while_it_is_looked_at_is_never_shown_as_aborted() {
+        for first in 0..3 {
+            for second in first..3 {
+                for third in second..3 {
+                    let progress = seen([first, second, third], false).await;
+                    let expected = match (first, second) {
+                        (0, _) => Progress::CatchingUp,
+                        (_, 2) => Progress::Committed,
+                        _ => Progress::Appended,
+                    };
+                    assert_eq!(progress, Some(expected), "{first} {second} {third}");
+                }
+            }
+        }
+        assert_eq!(seen([1, 1, 1], true).await, Some(Progress::Aborted));
     }
 }

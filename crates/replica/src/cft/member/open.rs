@@ -108,6 +108,7 @@ impl<K: Keys> Member<K> {
             kinds: BTreeMap::new(),
             nodes: Nodes::default(),
             acquaintances: super::Acquaintances::default(),
+            behind: super::Behind::default(),
             keyed: Keyed::default(),
             service: None,
             waits: Waits::default(),
@@ -293,6 +294,9 @@ impl<K: Keys> Member<K> {
     fn check_last(&self, last: &LastSignature) -> Result<(), String> {
         let secret = self.chain.secret();
         let flags = Head::read(&last.bytes).map_err(|e| e.to_string())?.flags;
+        if flags.starts_chunk() {
+            return Err("the last signature has flags that no leader sets".to_owned());
+        }
         let (signature, tree) = (&last.signature, self.chain.tree());
         let by = Identities { node: &last.node, service: &last.service };
         if signature.certificate.as_deref().is_some_and(|certificate| certificate != by.node) {

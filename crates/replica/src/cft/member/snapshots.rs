@@ -15,7 +15,9 @@ use std::sync::Arc;
 use quorate_consensus::core::{Env, Time};
 use quorate_consensus::raft::{Configuration, Seqno, Snapshot as RaftSnapshot};
 use quorate_crypto::hash::{Digest, sha256};
-use quorate_ledger::ccf::maps::{SINGLE, SNAPSHOT_EVIDENCE, SnapshotEvidence, read_row};
+use quorate_ledger::ccf::maps::{
+    SERVICE_INFO, SINGLE, SNAPSHOT_EVIDENCE, ServiceInfo, SnapshotEvidence, read_row,
+};
 use quorate_ledger::ccf::receipt::Covering;
 use quorate_ledger::ccf::signature::is_signature;
 use quorate_ledger::ccf::snapshot::{self, Snapshot};
@@ -204,19 +206,26 @@ impl<K: Keys> Member<K> {
         self.send(peer, &part.unwrap_or(none));
     }
 
-    /// The log begins after this snapshot.
+    /// The log begins after this snapshot. Whoever fetched it has checked that it is of the service;
+    /// here it is checked that it is whole: it may be from before a recovery, of the service as it
+    /// was.
     pub(super) fn install_snapshot(
         &mut self,
         file: &SnapshotFile,
     ) -> Result<RaftSnapshot, OpenError> {
         let wrong = |what: String| OpenError::Entry(file.seqno, what);
-        let bytes = self.keys.check_snapshot(&file.bytes).map_err(wrong)?;
         let secret = self.chain.secret().clone();
+        let (bytes, _) = snapshot::split(&file.bytes).map_err(|e| wrong(e.to_string()))?;
         let snapshot = Snapshot::decode(bytes, &secret).map_err(|e| wrong(e.to_string()))?;
         let seqno = snapshot.id.seqno;
         if seqno != file.seqno {
             return Err(wrong(format!("the snapshot is of transaction {}", snapshot.id)));
         }
+        let service = snapshot.state.get(SERVICE_INFO, &SINGLE).ok_or("it names no service");
+        let service = service.map_err(|what| wrong(what.to_owned()))?;
+        let service: ServiceInfo =
+            read_row(SERVICE_INFO, service).map_err(|e| wrong(e.to_string()))?;
+        self.keys.check_snapshot(&file.bytes, &service.cert).map_err(wrong)?;
         let tree = snapshot.tree().map_err(|e| wrong(e.to_string()))?;
         self.chain = Chain::after_snapshot(secret, self.config.chunk_size, tree, seqno);
         self.store = Store::from_snapshot(snapshot.state, seqno);

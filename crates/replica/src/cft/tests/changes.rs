@@ -380,3 +380,94 @@ fn only_who_the_service_has_endorsed_is_introduced() {
     let own = world.member("a").expect("a member").peer_of(&world.id("b"));
     assert_eq!(own, Some(peer("b")), "the ledger counts");
 }
+
+/// A member was cut off, and everybody who has what it needs next is gone: those who are left joined
+/// with a snapshot.
+fn behind(seed: u64) -> World {
+    let mut world = World::lone(seed, |config| config.snapshot_tx_count = 50);
+    for name in ["b", "c"] {
+        world.join(name, false);
+        world.add(name);
+    }
+    world.put("c", "before", "1");
+    world.isolate("c");
+    for n in 0..150 {
+        world.put("a", &n.to_string(), "v");
+    }
+    for name in ["d", "e"] {
+        world.join(name, true);
+        world.add(name);
+    }
+    for name in ["a", "b"] {
+        let leader = world.leader().expect("one leads");
+        let node = world.id(name);
+        let ticket = world.command(&leader, Command::Member(MemberChange::Remove(node)));
+        world.run_until(10_000, |world| world.replies.contains_key(&ticket));
+        world.replies[&ticket].result.as_ref().expect("it may leave");
+        world.run_until(10_000, |world| world.hosts[name].retired);
+        world.kill(name);
+    }
+    world.run_until(10_000, |world| world.leader().is_some());
+    world
+}
+
+#[test]
+fn a_member_that_needs_what_nobody_has_begins_again_after_a_snapshot() {
+    let mut world = behind(61);
+    let was = world.member("c").expect("a member").raft_state().last_idx();
+    let leader = world.leader().expect("one leads");
+    let begins = world.member(&leader).expect("a member").raft_state().startup_seqno();
+    assert!(was < begins, "{was} entries, and the leader's begin after {begins}");
+    // Somebody waits at it, for an answer that it cannot give.
+    let waiting = world.command("c", write(vec![put("lost", "1")], committed(60_000)));
+    world.heal();
+    world.run_until(20_000, |world| {
+        let of = |name: &str| world.member(name).map(|member| member.raft_state().commit_idx());
+        of("c") == of(&leader)
+    });
+    world.run(200);
+    assert!(world.member("c").expect("a member").raft_state().startup_seqno() >= begins);
+    let answer = world.replies[&waiting].result.as_ref();
+    match answer {
+        Ok(Reply::Written { status: TxStatus::Committed, .. }) => {
+            assert_eq!(world.value("c", "lost").as_deref(), Some("1"));
+        }
+        Err(error) => assert_eq!(error.code, Code::TransactionReplicationFailed, "{error}"),
+        other => panic!("{other:?}"),
+    }
+    world.put("c", "after", "2");
+    assert_eq!(world.value("c", "before").as_deref(), Some("1"));
+    assert_eq!(world.value("c", "7").as_deref(), Some("v"));
+    world.run(200);
+    world.assert_alike(&[]);
+    // It counts: without it there is no quorum.
+    let other = ["d", "e"].into_iter().find(|name| *name != leader).expect("two");
+    world.kill(other);
+    world.put("c", "more", "3");
+    // And it comes back as what it is now.
+    world.kill("c");
+    world.resume("c");
+    world.put("c", "again", "4");
+    world.resume(other);
+    world.run(2_000);
+    world.assert_alike(&[]);
+}
+
+#[test]
+fn an_offer_that_cannot_be_met_makes_no_storm() {
+    let mut world = behind(62);
+    let (leader, peers) = (world.leader().expect("one leads"), ["d", "e"]);
+    world.heal();
+    // Its disk is full: it cannot begin again, and is offered the same for ever.
+    world.driver("c").log().full.set(true);
+    world.run(2_000);
+    let before = world.packets;
+    world.run(1_000);
+    // A heartbeat every 50 ms to two nodes, its answer, and what is tried with the one behind.
+    assert!(world.packets - before < 400, "{} packets", world.packets - before);
+    assert!(world.driver("c").member().is_none_or(|member| member.raft_state().commit_idx() < 100));
+    world.driver("c").log().full.set(false);
+    world.run(3_000);
+    assert!(peers.contains(&leader.as_str()));
+    world.assert_alike(&[]);
+}

@@ -150,9 +150,9 @@ fn a_changed_bit_of_the_last_signature_is_refused() {
     let (keys, whole) = (world.hosts[name].keys.clone(), world.hosts[name].log.clone());
     let begin = || Begin::Resume { secret: secret() };
     let last = whole.entries.last().expect("entries").len();
-    // The header (version, flags, length) is the log's to check.
-    for at in 8..last {
-        for bit in [1, 0x20] {
+    // The length, the version and whether a chunk ends are the log's to check.
+    for at in (1..2).chain(8..last) {
+        for bit in if at == 1 { [2, 2] } else { [1, 0x20] } {
             let mut log = whole.clone();
             let entry = log.entries.last_mut().expect("entries");
             let mut bytes = entry.to_vec();

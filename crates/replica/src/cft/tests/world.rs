@@ -127,7 +127,7 @@ impl Keys for HashKeys {
         Hasher::new("proof").field(public_key).field(&statement.0).finish().0 == proof
     }
 
-    fn check_snapshot<'a>(&self, file: &'a [u8]) -> Result<&'a [u8], String> {
+    fn check_snapshot<'a>(&self, file: &'a [u8], _: &str) -> Result<&'a [u8], String> {
         snapshot::split(file).map(|(snapshot, _)| snapshot).map_err(|e| e.to_string())
     }
 }
@@ -228,10 +228,11 @@ impl Log for MemoryLog {
     }
 
     fn install(&mut self, snapshot: &SnapshotFile) -> Result<(), Self::Error> {
-        assert!(self.entries.is_empty(), "empty");
+        assert!(snapshot.seqno >= self.commit_idx.max(self.base), "nothing committed is dropped");
         if self.full.get() {
             return Err("no space left");
         }
+        self.entries.clear();
         self.base = snapshot.seqno;
         self.commit_idx = snapshot.seqno;
         self.begins_with = Some(snapshot.clone());

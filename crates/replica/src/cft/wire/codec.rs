@@ -506,6 +506,10 @@ pub(super) fn write_packet(writer: &mut Writer, packet: &Packet) {
             writer.bytes(introduction.certificate.as_bytes());
             writer.bytes(&introduction.proof);
         }
+        Packet::OfferSnapshot(tx) => {
+            writer.u8(11);
+            write_tx(writer, *tx);
+        }
     }
 }
 
@@ -541,6 +545,7 @@ pub(super) fn read_packet(reader: &mut Reader<'_>) -> Result<Packet, CodecError>
             certificate: reader.text("certificate", MAX_JOIN_FIELD)?,
             proof: reader.bytes("proof", MAX_JOIN_FIELD)?.to_vec(),
         })),
+        11 => Packet::OfferSnapshot(read_tx(reader)?),
         _ => return tag("packet"),
     })
 }

@@ -83,6 +83,7 @@ fn samples() -> Vec<Packet> {
         Packet::JoinAnswer(Box::new(admitted)),
         Packet::RelayJoinAnswer(peer("q"), Box::new(refused)),
         Packet::FetchSnapshot { seqno: 1, offset: 2 },
+        Packet::OfferSnapshot(TxId::new(2, 9)),
         Packet::SnapshotPart { seqno: 1, evidence: 2, offset: 3, total: 4, bytes: vec![5] },
         Packet::Introduction(Box::new(Introduction {
             public_key: vec![1],

@@ -111,6 +111,7 @@ impl CftWorld {
         self.compare_states();
         self.compare_files();
         self.verify_ledgers();
+        self.survive_on_one();
     }
 
     /// The maps of each member, key by key, as of what it has committed.

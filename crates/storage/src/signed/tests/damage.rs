@@ -151,3 +151,25 @@ fn the_open_chunk_is_written_again_from_the_journal() {
     assert!(model.is(&log, &recovered));
     assert_eq!(ledger(&disk), expected);
 }
+
+#[test]
+fn a_flipped_flag_of_the_last_entry_before_a_checkpoint_is_refused() {
+    for (count, flip, what) in [(10, 1, "ends no chunk"), (12, 1, "ends one")] {
+        let disk = MemDisk::default();
+        let (mut log, _) = open(&disk, 1).expect("opens");
+        let records: Vec<_> =
+            (1..=count).map(|seqno| framed(seqno, 2, u8::from(seqno % 5 == 0), 60)).collect();
+        log.append(&records).expect("appends");
+        drop(log);
+        // Opening makes a checkpoint: from here on the chunk files alone have the entries.
+        drop(open(&disk, 2).expect("opens"));
+        assert!(open(&disk.copy(), 3).is_ok());
+        let (first, last) = if count == 10 { (6, Some(10)) } else { (11, None) };
+        let name =
+            last.map_or(ChunkName::open(first), |last| ChunkName::complete(first, last, false));
+        let at = 8 + 60 * (count - first) as usize;
+        disk.tamper(&name.path(), |bytes| bytes[at + 1] ^= flip);
+        let damage = refused(&disk);
+        assert_eq!(damage.id, Some(count), "{what}: {damage}");
+    }
+}
