@@ -199,6 +199,20 @@ fn deliberate_bugs_stay_in_the_simulators_tests() {
 }
 
 #[test]
+fn nobody_but_the_simulator_stands_in_for_signatures() {
+    for name in ["ledger", "consensus", "replica", "storage", "node", "cli"] {
+        let files = rust_files(&root().join("crates").join(name));
+        assert!(!files.is_empty(), "{name} has no source files");
+        for file in files {
+            let text = std::fs::read_to_string(&file).expect("a source file can be read");
+            for word in ["made::", "crypto::made", "stand_in"] {
+                assert!(!text.contains(word), "{} names {word}", file.display());
+            }
+        }
+    }
+}
+
+#[test]
 fn the_three_cores_never_import_each_other() {
     let consensus = root().join("crates/consensus/src");
     let cores = ["honeybadger", "modsmart", "raft"];

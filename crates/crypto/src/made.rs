@@ -1,10 +1,15 @@
-//! Signatures that were made in this thread, so that they need not be checked in it again.
+//! Signatures in a thread that runs all members of a network: remembered, or stood in for.
 //!
 //! Whoever made a signature knows that it verifies. A node gains little by that; in a program that
 //! runs all members of a network in one thread nearly every signature is made in the thread that
 //! checks it. So nothing is remembered unless [`remember`] was called. Whether it was or not, the
 //! same signatures verify: what was altered on its way, or made by anybody else, is not known here
 //! and is checked as ever.
+//!
+//! A simulator goes further for most of its seeds: it has [`stand_in`] put a hash of its own in
+//! place of each signature, of members and of views. What is then accepted is worth nothing outside
+//! that thread. This crate has no such hash, and a test of the workspace sees to it that nobody but
+//! the simulator names this module.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -30,37 +35,69 @@ struct Made {
     old: BTreeMap<[u8; 64], Claim>,
 }
 
-thread_local! {
-    static MADE: RefCell<Option<Made>> = const { RefCell::new(None) };
+/// 32 bytes for a key, a domain and a digest that nothing else has: half of what stands in for the
+/// signature. The other half are the last 32 bytes of the key.
+pub type StandIn = fn(key: &[u8], domain: &str, digest: &Digest) -> [u8; 32];
+
+/// What this thread does with signatures.
+enum Mode {
+    /// It makes and checks them.
+    Plain,
+    /// It makes them, and checks those that it has not made.
+    Remembers(Made),
+    /// It makes and checks none.
+    StandsIn(StandIn),
 }
 
-/// While this lives, its thread remembers the signatures made in it.
+thread_local! {
+    static MODE: RefCell<Mode> = const { RefCell::new(Mode::Plain) };
+}
+
+/// While this lives, its thread remembers signatures or stands in for them.
 #[derive(Debug)]
 #[must_use = "the thread forgets when this is dropped"]
 pub struct Memory(());
 
 /// Lets this thread remember the signatures that it makes from now on.
 pub fn remember() -> Memory {
-    MADE.set(Some(Made::default()));
+    MODE.set(Mode::Remembers(Made::default()));
     Memory(())
 }
 
-/// Whether this thread remembers.
+/// Lets this thread make and accept `half` instead of signatures from now on.
+pub fn stand_in(half: StandIn) -> Memory {
+    MODE.set(Mode::StandsIn(half));
+    Memory(())
+}
+
+/// Whether this thread knows its own signatures without checking them.
 #[must_use]
 pub fn remembers() -> bool {
-    MADE.with_borrow(Option::is_some)
+    MODE.with_borrow(|mode| !matches!(mode, Mode::Plain))
 }
 
 impl Drop for Memory {
     fn drop(&mut self) {
-        MADE.set(None);
+        MODE.set(Mode::Plain);
     }
+}
+
+/// What stands in for the signature, if this thread makes none.
+pub(crate) fn instead(key: &[u8], domain: &str, digest: &Digest) -> Option<[u8; 64]> {
+    let half = MODE.with_borrow(|mode| match mode {
+        Mode::StandsIn(half) => Some(*half),
+        Mode::Plain | Mode::Remembers(_) => None,
+    })?;
+    let mut bytes = [0; 64];
+    bytes[..32].copy_from_slice(&half(key, domain, digest));
+    bytes[32..].copy_from_slice(&key[key.len() - 32..]);
+    Some(bytes)
 }
 
 /// A signature has been made. Keys of different kinds have different lengths.
 pub(crate) fn note(key: &[u8], domain: &str, digest: &Digest, signature: &[u8; 64]) {
-    MADE.with_borrow_mut(|made| {
-        let Some(made) = made else { return };
+    MODE.with_borrow_mut(|mode| {
+        let Mode::Remembers(made) = mode else { return };
         if made.young.len() == REMEMBERED {
             made.old = std::mem::take(&mut made.young);
         }
@@ -69,13 +106,17 @@ pub(crate) fn note(key: &[u8], domain: &str, digest: &Digest, signature: &[u8; 6
     });
 }
 
-/// Whether this very signature, of this digest in this domain with this key, was made here.
-pub(crate) fn known(key: &[u8], domain: &str, digest: &Digest, signature: &[u8]) -> bool {
-    let Ok(signature) = <&[u8; 64]>::try_from(signature) else { return false };
-    MADE.with_borrow(|made| {
-        let Some(made) = made else { return false };
-        let claim = made.young.get(signature).or_else(|| made.old.get(signature));
-        claim.is_some_and(|c| c.key == key && c.domain == domain && c.digest == *digest)
+/// Whether this is the signature of this digest in this domain with this key, if that is known
+/// without checking it: it was made here, or this thread stands in for all signatures.
+pub(crate) fn known(key: &[u8], domain: &str, digest: &Digest, signature: &[u8]) -> Option<bool> {
+    if let Some(instead) = instead(key, domain, digest) {
+        return Some(signature == instead);
+    }
+    let signature = <&[u8; 64]>::try_from(signature).ok()?;
+    MODE.with_borrow(|mode| {
+        let Mode::Remembers(made) = mode else { return None };
+        let claim = made.young.get(signature).or_else(|| made.old.get(signature))?;
+        (claim.key == key && claim.domain == domain && claim.digest == *digest).then_some(true)
     })
 }
 

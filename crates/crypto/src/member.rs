@@ -79,9 +79,14 @@ impl MemberKey {
     /// Signs `digest`. Deterministic (RFC 6979).
     #[must_use]
     pub fn sign(&self, digest: &Digest) -> MemberSignature {
+        let mut bytes = [0; 65];
+        if let Some(rs) = made::instead(&self.public.0, DOMAIN, digest) {
+            bytes[..64].copy_from_slice(&rs);
+            bytes[64] = self.public.0[0] & 1;
+            return MemberSignature(bytes);
+        }
         let signature = RecoverableSignature::sign_ecdsa_recoverable(message(digest), &self.secret);
         let (recovery, rs) = signature.serialize_compact();
-        let mut bytes = [0; 65];
         bytes[..64].copy_from_slice(&rs);
         // The recovery id would be 2 or 3 for an R above the group order: one nonce in 2^127.
         bytes[64] = recovery.to_u8();
@@ -108,8 +113,8 @@ fn verify_with(key: &[u8; 33], digest: &Digest, signature: &[u8]) -> bool {
     if signature.len() != 64 && signature.len() != 65 {
         return false;
     }
-    if made::known(key, DOMAIN, digest, &signature[..64]) {
-        return true;
+    if let Some(known) = made::known(key, DOMAIN, digest, &signature[..64]) {
+        return known;
     }
     let Some(point) = points::find(key) else { return false };
     // libsecp256k1 refuses a high S by itself.
@@ -246,6 +251,11 @@ pub fn recover_eth_address(digest: &Digest, signature: &[u8]) -> Option<String> 
     let v = if matches!(v, 27 | 28) { v - 27 } else { v };
     if v > 1 {
         return None;
+    }
+    // What stands in for a signature tells whose it is.
+    let signer: [u8; 33] = [&[2 + v], &rs[32..]].concat().try_into().ok()?;
+    if let Some(known) = made::instead(&signer, DOMAIN, digest) {
+        return points::find(&signer).filter(|_| rs == known).map(|key| address_of(&key));
     }
     let parsed = Signature::from_compact(rs).ok()?;
     let mut low = parsed;

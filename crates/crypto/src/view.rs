@@ -88,10 +88,14 @@ impl ViewKey {
     /// Signs `digest` in `domain`. Deterministic.
     #[must_use]
     pub fn sign(&self, domain: &str, digest: &Digest) -> ViewSignature {
+        let public = self.public().0;
+        if let Some(bytes) = made::instead(&public, domain, digest) {
+            return ViewSignature(bytes);
+        }
         let signature = self.0.sign(domain.as_bytes(), &digest.0);
         let mut bytes = [0; 64];
         bytes.copy_from_slice(signature.as_ref());
-        made::note(&self.public().0, domain, digest, &bytes);
+        made::note(&public, domain, digest, &bytes);
         ViewSignature(bytes)
     }
 
@@ -122,11 +126,11 @@ impl ViewPublicKey {
     /// Whether `signature` is this key's signature of `digest` in `domain`.
     #[must_use]
     pub fn verify(&self, domain: &str, digest: &Digest, signature: &ViewSignature) -> bool {
-        if made::known(&self.0, domain, digest, &signature.0) {
-            return true;
-        }
-        self.as_commonware()
-            .is_some_and(|key| key.verify(domain.as_bytes(), &digest.0, &signature.to_commonware()))
+        let check = |key: ed25519::PublicKey| {
+            key.verify(domain.as_bytes(), &digest.0, &signature.to_commonware())
+        };
+        made::known(&self.0, domain, digest, &signature.0)
+            .unwrap_or_else(|| self.as_commonware().is_some_and(check))
     }
 
     /// The key as an identity of the key generation library; `None` if it is not valid.
@@ -175,8 +179,11 @@ impl ViewSignature {
 /// verifies on its own, so also for none; which one is wrong must be searched one by one.
 #[must_use]
 pub fn verify_batch(items: &[(ViewPublicKey, &str, Digest, ViewSignature)]) -> bool {
-    if items.iter().all(|(key, domain, of, sign)| made::known(&key.0, domain, of, &sign.0)) {
-        return true;
+    let known = |(key, domain, of, sign): &(ViewPublicKey, &str, Digest, ViewSignature)| {
+        made::known(&key.0, domain, of, &sign.0)
+    };
+    if let Some(all) = items.iter().map(known).try_fold(true, |all, one| Some(all && one?)) {
+        return all;
     }
     // The weights of the batch equation must be unpredictable to whoever made the signatures.
     // Hashing everything that is checked gives that without a source of randomness.

@@ -1,9 +1,11 @@
-//! Threshold cryptography and key generation by keyed hashes: cheap stand-ins for thousands of
-//! seeds.
+//! Threshold cryptography, key generation and signatures by keyed hashes: cheap stand-ins for
+//! thousands of seeds.
 //!
 //! They live in this crate alone, so a node cannot select them. They keep the *interface* of the
-//! real scheme honest (thresholds, wrong shares, targets, purposes), not its secrecy: the joint
-//! secret is a hash of the players' logs. A fixed part of all seeds runs the real scheme.
+//! real scheme honest (thresholds, wrong shares, targets, purposes; whose signature of what in
+//! which domain), not its secrecy: the joint secret is a hash of the players' logs, and a signature
+//! one of what anybody knows. Traitors play by the rules: none makes a signature without the key.
+//! A fixed part of all seeds runs the real schemes.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -55,6 +57,13 @@ fn work(count: impl FnOnce(&mut Work)) {
 /// What this thread used since it was last asked.
 pub fn take_work() -> Work {
     WORK.with(Cell::take)
+}
+
+/// Half of what stands in for a signature ([`quorate_crypto::made::stand_in`]).
+#[must_use]
+pub fn signature(key: &[u8], domain: &str, digest: &Digest) -> [u8; 32] {
+    let hasher = Hasher::new("quorate.simulated-signature.v1").field(key);
+    *hasher.field(domain.as_bytes()).field(digest.as_bytes()).finish().as_bytes()
 }
 
 /// Keys of one member (or an observer) of one view.

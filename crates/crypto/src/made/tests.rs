@@ -3,8 +3,8 @@
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng as _;
 
-use super::{REMEMBERED, known, note, remember};
-use crate::hash::{Digest, sha256};
+use super::{REMEMBERED, known, note, remember, stand_in};
+use crate::hash::{Digest, Hasher, sha256};
 use crate::member::{MemberKey, verify_sender};
 use crate::view::{ViewKey, ViewSignature, verify_batch};
 
@@ -69,17 +69,41 @@ fn the_answers_are_the_same_with_and_without() {
     assert!(without.contains(&true) && without.contains(&false));
 }
 
+fn half(key: &[u8], domain: &str, digest: &Digest) -> [u8; 32] {
+    Hasher::new("quorate.test.v1").field(key).field(domain.as_bytes()).field(&digest.0).finish().0
+}
+
+#[test]
+fn what_stands_in_for_signatures_is_accepted_as_they_are_and_nowhere_else() {
+    let without = answers();
+    let (view, _, member, _) = keys();
+    let digest = sha256(b"one");
+    let (by_view, by_member) = {
+        let _memory = stand_in(half);
+        assert_eq!(answers(), without);
+        (view.sign(DOMAIN, &digest), member.sign(&digest))
+    };
+    assert!(!view.public().verify(DOMAIN, &digest, &by_view));
+    assert!(!member.public().verify(&digest, by_member.as_ref()));
+    assert!(!verify_sender(&member.public().eth_address(), &digest, by_member.as_ref()));
+    // Nor is a signature accepted where something else stands in for it.
+    let (real_view, real_member) = (view.sign(DOMAIN, &digest), member.sign(&digest));
+    let _memory = stand_in(half);
+    assert!(!view.public().verify(DOMAIN, &digest, &real_view));
+    assert!(!member.public().verify(&digest, real_member.as_ref()));
+}
+
 #[test]
 fn nothing_is_remembered_unless_asked_for_nor_afterwards() {
     let digest = Digest([7; 32]);
     note(b"key", DOMAIN, &digest, &[1; 64]);
-    assert!(!known(b"key", DOMAIN, &digest, &[1; 64]));
+    assert_eq!(known(b"key", DOMAIN, &digest, &[1; 64]), None);
     {
         let _memory = remember();
         note(b"key", DOMAIN, &digest, &[1; 64]);
-        assert!(known(b"key", DOMAIN, &digest, &[1; 64]));
+        assert_eq!(known(b"key", DOMAIN, &digest, &[1; 64]), Some(true));
     }
-    assert!(!known(b"key", DOMAIN, &digest, &[1; 64]));
+    assert_eq!(known(b"key", DOMAIN, &digest, &[1; 64]), None);
 }
 
 #[test]
@@ -93,7 +117,7 @@ fn the_memory_is_bounded_and_keeps_the_last() {
     let digest = Digest::default();
     let count = 3 * REMEMBERED;
     (0..count).for_each(|number| note(b"key", DOMAIN, &digest, &signature(number)));
-    let kept = (0..count).filter(|n| known(b"key", DOMAIN, &digest, &signature(*n)));
+    let kept = (0..count).filter(|n| known(b"key", DOMAIN, &digest, &signature(*n)).is_some());
     let kept: Vec<usize> = kept.collect();
     assert!(kept.len() >= REMEMBERED && kept.len() <= 2 * REMEMBERED, "{}", kept.len());
     assert_eq!(kept, (count - kept.len()..count).collect::<Vec<_>>(), "the last ones");
