@@ -52,6 +52,8 @@ pub enum Mutant {
     WrongHandover,
     /// The certificate of a fetched block is not verified.
     UncheckedBlock,
+    /// A status ends an amnesia whether it answers the challenge or not.
+    StatusUnasked,
     /// Raft: an election needs a quorum of all nodes together, not of each configuration.
     RaftUnionQuorum,
     /// Raft: a leader commits entries of older views by counting.
@@ -166,7 +168,7 @@ impl Mutant {
     ];
 
     /// All but those of signed Raft.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::QuorumOffByOne,
         Self::CertainOffByOne,
         Self::CertificateOffByOne,
@@ -189,6 +191,7 @@ impl Mutant {
         Self::StaleView,
         Self::WrongHandover,
         Self::UncheckedBlock,
+        Self::StatusUnasked,
     ];
 }
 

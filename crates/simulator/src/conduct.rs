@@ -6,9 +6,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use quorate_consensus::committee::Committee;
 use quorate_consensus::honeybadger::message::{
-    AgreementMessage, EpochMessage, HoneyBadgerMessage, SlotMessage,
+    AgreementMessage, BroadcastMessage, EpochMessage, HoneyBadgerMessage, SlotMessage,
 };
 use quorate_consensus::limits::{FUTURE_EPOCHS, PAST_EPOCHS};
+use quorate_crypto::hash::Digest;
+use quorate_crypto::member::MemberPublicKey;
 use quorate_crypto::threshold::{Joint, NodeIndex};
 use quorate_ledger::ids::{Epoch, GroupId, ViewNumber};
 use quorate_ledger::view::View;
@@ -23,6 +25,14 @@ thread_local! {
     static BREACH: RefCell<Option<Violation>> = const { RefCell::new(None) };
     /// The coins that correct members have shown.
     static COINS: RefCell<BTreeMap<CoinName, Joint>> = const { RefCell::new(BTreeMap::new()) };
+    /// The coins that correct members have given shares of: a member that says so again, be it in
+    /// its next life, tells nothing new.
+    static SHARED: RefCell<BTreeSet<(CoinName, NodeIndex)>> = const { RefCell::new(BTreeSet::new()) };
+    /// What correct members have been heard to say, each word once and for all.
+    static WORDS: RefCell<BTreeMap<(MemberPublicKey, Word), u64>> =
+        const { RefCell::new(BTreeMap::new()) };
+    /// Members that may break their word: they have lost notes, and nothing could notice it.
+    static EXCUSED: RefCell<BTreeSet<MemberPublicKey>> = const { RefCell::new(BTreeSet::new()) };
 }
 
 /// The first breach since the last call.
@@ -34,6 +44,52 @@ pub fn breach() -> Option<Violation> {
 pub fn begin() {
     BREACH.with(RefCell::take);
     COINS.with(RefCell::take);
+    SHARED.with(RefCell::take);
+    WORDS.with(RefCell::take);
+    EXCUSED.with(RefCell::take);
+}
+
+/// A member has lost notes without any way to notice it: from now on it counts as a traitor.
+pub fn excuse(member: MemberPublicKey) {
+    EXCUSED.with(|cell| cell.borrow_mut().insert(member));
+}
+
+/// What a member can say only once: group, view, epoch, proposer, kind and round.
+type Word = (GroupId, ViewNumber, Epoch, NodeIndex, &'static str, u64);
+
+/// What a message says that its sender may never say otherwise, and how it says it.
+fn word(message: &HoneyBadgerMessage) -> Option<(NodeIndex, &'static str, u64, u64)> {
+    use AgreementMessage::{Aux, BVal, Coin, Conf, Share, Term};
+    let EpochMessage::Slot(proposer, said) = &message.body else { return None };
+    let root = |root: &Digest| u64::from_be_bytes(*root.0.first_chunk().expect("32 bytes"));
+    let (kind, round, value) = match said {
+        SlotMessage::Broadcast(BroadcastMessage::Echo(shard)) => ("ECHO", 0, root(&shard.root)),
+        SlotMessage::Broadcast(BroadcastMessage::Ready(digest)) => ("READY", 0, root(digest)),
+        SlotMessage::Agreement(Aux { round, value }) => ("AUX", *round, u64::from(*value)),
+        SlotMessage::Agreement(Conf { round, values }) => {
+            ("CONF", *round, u64::from(values.bits()))
+        }
+        SlotMessage::Agreement(Term { value, from }) => ("TERM", 0, from * 2 + u64::from(*value)),
+        SlotMessage::Broadcast(BroadcastMessage::Init(_))
+        | SlotMessage::Agreement(BVal { .. } | Share { .. } | Coin { .. }) => return None,
+    };
+    Some((*proposer, kind, round, value))
+}
+
+/// A correct member is heard to say something: it must not have said something else before,
+/// whatever it has lost since (AMN-1).
+pub fn heard(group: GroupId, view: &View, from: NodeIndex, message: &HoneyBadgerMessage) {
+    let Some(speaker) = view.producers.get(from.get()) else { return };
+    let Some((proposer, kind, round, value)) = word(message) else { return };
+    let word = (group, view.number, message.epoch, proposer, kind, round);
+    let first =
+        WORDS.with(|cell| *cell.borrow_mut().entry((speaker.member, word)).or_insert(value));
+    if first != value && !EXCUSED.with(|cell| cell.borrow().contains(&speaker.member)) {
+        let epoch = message.epoch;
+        let text =
+            format!("member {from} has said two {kind} {round} of {proposer} in epoch {epoch}");
+        report("one_voice", text);
+    }
 }
 
 fn report(property: &'static str, detail: String) {
@@ -130,8 +186,8 @@ impl Conduct {
         }
     }
 
-    /// The member says this to all in one step; `again`: it opens and repeats what it said before.
-    pub(crate) fn says(&mut self, epoch: Epoch, said: &[HoneyBadgerMessage], again: bool) {
+    /// The member says this to all in one step.
+    pub(crate) fn says(&mut self, epoch: Epoch, said: &[HoneyBadgerMessage]) {
         let me = self.me;
         said.iter().for_each(|message| self.hears(epoch, me, message));
         let breach = said.iter().find_map(|message| match &message.body {
@@ -139,7 +195,7 @@ impl Conduct {
             EpochMessage::Slot(
                 proposer,
                 SlotMessage::Agreement(AgreementMessage::Share { round, .. }),
-            ) if !again => self.early_coin(message.epoch, *proposer, *round),
+            ) => self.early_coin(message.epoch, *proposer, *round),
             _ => None,
         });
         if let Some(detail) = breach {
@@ -160,6 +216,10 @@ impl Conduct {
 
     /// BA-6: a coin share is told when `n - f` members have confirmed.
     fn early_coin(&self, epoch: Epoch, proposer: NodeIndex, round: u64) -> Option<String> {
+        let name = ((self.group, self.view, epoch, proposer, round), self.me);
+        if !SHARED.with(|cell| cell.borrow_mut().insert(name)) {
+            return None;
+        }
         let mut sure = self.confirmed.get(&(epoch, proposer, round)).cloned().unwrap_or_default();
         let terms = self.terms.get(&(epoch, proposer)).into_iter().flatten();
         sure.extend(terms.filter(|(_, term)| term.1 <= round).map(|(member, _)| *member));

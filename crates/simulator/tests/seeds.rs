@@ -97,6 +97,11 @@ fn seeds_of_bugs_hold() {
     // A repair whose own writes a lying disk misdirected was taken for damage that no repair cures.
     hold(1, 0, 229, 1);
     hold(7, 2, 41, 1);
+    // The checker took it for an early coin share when a producer came, behind its own notes, to an
+    // epoch in which it had given that share.
+    hold(4, 1, 501, 1);
+    hold(4, 1, 660, 1);
+    hold(7, 2, 93, 1);
 }
 
 #[test]

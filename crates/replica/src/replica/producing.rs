@@ -440,7 +440,7 @@ where
         let Some(producing) = &mut self.producing else { return };
         producing.statuses.insert(sender, status.clone());
         if let Some(amnesia) = &mut producing.amnesia
-            && status.answer == Some(amnesia.challenge)
+            && (status.answer == Some(amnesia.challenge) || mutated(Mutant::StatusUnasked))
         {
             amnesia.said.insert(sender, status.epoch);
         }

@@ -350,8 +350,9 @@ fn a_producer_with_amnesia_waits_before_it_speaks() {
     ordered(&mut net, &more);
 }
 
-#[test]
-fn what_was_said_before_the_loss_does_not_end_an_amnesia() {
+/// A network in which node 1, of four, has forgotten what it said, and has since been told again
+/// what the others said before that.
+fn after_old_statuses() -> Net {
     let mut net = Net::with_committee(4, 4, 18);
     // Its disk lost nothing yet, but whoever listens keeps what the others say of where they are.
     net.kill(1);
@@ -370,8 +371,24 @@ fn what_was_said_before_the_loss_does_not_end_an_amnesia() {
     for (from, packet) in &old {
         net.deliver(*from, 1, packet);
     }
+    net
+}
+
+#[test]
+fn what_was_said_before_the_loss_does_not_end_an_amnesia() {
+    let mut net = after_old_statuses();
     assert!(net.nodes[1].driver().replica().core().is_none(), "still silent");
     net.run_until("answers end it", |net| net.nodes[1].driver().replica().core().is_some());
+}
+
+/// The test above sees what it is about.
+#[cfg(feature = "mutants")]
+#[test]
+fn without_the_challenge_what_was_said_before_the_loss_ends_an_amnesia() {
+    use quorate_ledger::mutants::{Mutant, activate};
+    let _awake = activate(Mutant::StatusUnasked);
+    let net = after_old_statuses();
+    assert!(net.nodes[1].driver().replica().core().is_some(), "old statuses ended it");
 }
 
 #[test]

@@ -172,6 +172,13 @@ pub const PROPERTIES: &[Property] = &[
         checker: "Conduct::shows",
     },
     Property {
+        name: "one_voice",
+        source: "HoneyBadgerBFT, section 3: at most f are faulty; protocol text, AMN-1",
+        text: "a correct member never says two different ECHO, READY, AUX, CONF or TERM, also not \
+               after it has noticed that it forgot what it said",
+        checker: "conduct::heard",
+    },
+    Property {
         name: "no_panic",
         source: "design, Three kinds of wrong",
         text: "no assertion of ours fails",

@@ -29,16 +29,15 @@ impl<G: KeyGeneration> Traitor<G>
 where
     G::Keys: Threshold,
 {
-    /// What the protocol says, or what the traitor makes of it; `again`: it repeats itself.
+    /// What the protocol says, or what the traitor makes of it.
     fn betray(
         &mut self,
         env: &mut Env,
         step: Step<HoneyBadgerMessage>,
-        again: bool,
     ) -> Step<HoneyBadgerMessage> {
         let (committee, me, n) = (self.committee, self.me, self.committee.size());
         match role_of(&self.member) {
-            None => self.watch(step, again),
+            None => self.watch(step),
             Some(Treason::Silent) => step.redirect(|_, _| Vec::new()),
             Some(Treason::Equivocator) => {
                 step.redirect(|to, message| proposals::equivocate(committee, to, message))
@@ -67,7 +66,7 @@ where
     }
 
     /// A correct member's conduct is looked at.
-    fn watch(&mut self, step: Step<HoneyBadgerMessage>, again: bool) -> Step<HoneyBadgerMessage> {
+    fn watch(&mut self, step: Step<HoneyBadgerMessage>) -> Step<HoneyBadgerMessage> {
         let mut said = Vec::new();
         let step = step.redirect(|target, message| {
             if let Some(coin) = Conduct::coin(&message) {
@@ -77,7 +76,7 @@ where
             }
             vec![(target, message)]
         });
-        self.conduct.says(self.core.epoch(), &said, again);
+        self.conduct.says(self.core.epoch(), &said);
         step
     }
 }
@@ -96,7 +95,7 @@ where
         let conduct = Conduct::new(&setup.view, me);
         let (core, step) = HoneyBadger::open(env, setup);
         let mut this = Self { core, member, me, committee, conduct };
-        let step = this.betray(env, step, true);
+        let step = this.betray(env, step);
         (this, step)
     }
 
@@ -109,7 +108,7 @@ where
             self.conduct.hears(self.core.epoch(), *from, message.get());
         }
         let step = self.core.step(env, event);
-        self.betray(env, step, false)
+        self.betray(env, step)
     }
 
     fn appetite(&self) -> Appetite {

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use quorate_ledger::mutants::{Mutant, activate};
 use quorate_simulator::faults::{self, Faults};
-use quorate_simulator::keyed::KeyedGeneration;
+use quorate_simulator::keyed::{self, KeyedGeneration};
 use quorate_simulator::traitor::{Traitor, Treason};
 use quorate_simulator::world::{Outcome, Plan, PoaWorld};
 use quorate_simulator::{Crypto, Options, Protocol, guarded, plan};
@@ -91,7 +91,7 @@ impl Hunt {
     }
 
     fn run(&self, seed: u64) -> Outcome {
-        let _memory = quorate_crypto::made::remember();
+        let _memory = quorate_crypto::made::stand_in(keyed::signature);
         guarded(|| {
             let world = PoaWorld::<Traitor<KeyedGeneration>>::new(seed, self.plan(seed));
             match self.story {
@@ -177,4 +177,6 @@ hunts! {
     wrong_handover: WrongHandover => among(4, &["one_view"]);
     unchecked_block: UncheckedBlock => among(4, &["certificate"])
         .under(Faults { corrupt: 0.2, drop: 0.1, ..Faults::none() });
+    status_unasked: StatusUnasked => among(4, &["one_voice"])
+        .under(Faults { crash: 1.0, truncate: 0.5, bit_flip: 1.0, replay: 1.0, ..Faults::none() });
 }

@@ -14,6 +14,7 @@ use quorate_ledger::ids::BlockId;
 use rand::RngExt;
 
 use super::{Keys, PoaWorld};
+use crate::conduct;
 use crate::disk::FaultyDisk;
 use crate::faults::{Harm, Outage};
 use crate::store::{Contents, Kind, kind_of};
@@ -124,6 +125,7 @@ where
         });
         if unnoticed && kind_of(&path) == Kind::Notes {
             self.counts.add("unnoticed_loss_of_notes");
+            conduct::excuse(self.nodes[node].member.public());
         } else if unnoticed {
             self.fail("durability", format!("n{node}: nothing notices the damage of {path}"));
         }
@@ -144,6 +146,7 @@ where
     pub(super) fn goes_astray(&mut self, node: usize) -> bool {
         let may = self.may_lose_all(node);
         if may {
+            conduct::excuse(self.nodes[node].member.public());
             let Health { forgetful, notes, blocks, .. } = self.nodes[node].health;
             self.hit(node, Kind::Notes);
             self.nodes[node].health.before = Some([forgetful, notes, blocks]);

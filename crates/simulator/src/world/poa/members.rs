@@ -1,9 +1,11 @@
 //! Replicas: opened over the real store, given what arrives, heard.
 
+use std::any::Any;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use quorate_consensus::core::{Core, Env, Message};
+use quorate_consensus::honeybadger::message::HoneyBadgerMessage;
 use quorate_crypto::made;
 use quorate_crypto::threshold::Threshold;
 use quorate_ledger::ids::GroupId;
@@ -11,7 +13,9 @@ use quorate_ledger::trx::TrxType;
 use quorate_ledger::view::View;
 use quorate_replica::api::{Address, Command, GroupConfig, Input, Output, Reply, Ticket};
 use quorate_replica::driver::{Driver, Turn};
-use quorate_replica::wire::{self, Inbound, PacketError, VerifyContext};
+use quorate_replica::wire::{
+    self, CommitteeFrame, CommitteeMessage, Inbound, PacketError, VerifyContext,
+};
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha20Rng;
 
@@ -57,8 +61,30 @@ fn verified<M: Message>(
     } else {
         wire::verify(packet.bytes(), &context)
     };
+    if let Ok(Inbound::Committee(frame)) = &found {
+        overhear(group, &context.views, frame.get());
+    }
     *checked = Some(Checked { views: context.views, found: found.clone() });
     found
+}
+
+/// What a correct member says goes to whoever looks whether it keeps its word.
+fn overhear<M: Message>(group: GroupId, views: &[Arc<View>], frame: &CommitteeFrame<M>) {
+    let Some(view) = views.iter().find(|view| view.number == frame.view) else { return };
+    let correct = |view: &View| {
+        let speaker = view.producers.get(frame.sender.get());
+        speaker.is_some_and(|speaker| traitor::role_of(&speaker.member).is_none())
+    };
+    if !correct(view) {
+        return;
+    }
+    for payload in &frame.payloads {
+        if let CommitteeMessage::Core(message) = payload
+            && let Some(message) = (message as &dyn Any).downcast_ref::<HoneyBadgerMessage>()
+        {
+            conduct::heard(group, view, frame.sender, message);
+        }
+    }
 }
 
 impl<C: Core> PoaWorld<C>
