@@ -551,7 +551,8 @@ impl Files {
         let after = self.chunks.partition_point(|chunk| chunk.name.first <= from);
         let chunk = after.checked_sub(1).map(|at| &self.chunks[at]);
         let chunk = chunk.filter(|chunk| from <= chunk.last);
-        let own = chunk.map(|chunk| self.read_of(disk, &chunk.name.path(), chunk, from, to, room));
+        let own =
+            chunk.map(|chunk| self.read_of(disk, &chunk.name.path(), chunk, (from, to, room)));
         let absent = match own {
             Some(Err(error @ StoreError::Disk(DiskError::NotFound { .. }))) => Some(error),
             Some(read) => return read,
@@ -559,7 +560,7 @@ impl Files {
         };
         match (archive.find(from)?, absent) {
             (Some((chunk, place)), _) => {
-                self.read_of(place, &chunk.name.text(), &chunk, from, to, room)
+                self.read_of(place, &chunk.name.text(), &chunk, (from, to, room))
             }
             // The file is being renamed by an append that failed.
             (None, Some(error)) => Err(error),
@@ -573,9 +574,7 @@ impl Files {
         disk: &impl Disk,
         path: &str,
         chunk: &Chunk,
-        from: u64,
-        to: u64,
-        room: usize,
+        (from, to, room): (u64, u64, usize),
     ) -> Result<Vec<Arc<[u8]>>, StoreError> {
         let table;
         let positions = match &chunk.positions {

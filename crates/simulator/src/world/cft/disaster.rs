@@ -66,7 +66,7 @@ impl CftWorld {
         let (mut driver, _) = opened.map_err(|error| broken(error.to_string()))?;
         for _ in 0..TURNS {
             env.now = env.now.after(self.play.config.message_timeout_ms);
-            driver.turn(&mut env, vec![Input::Wake]);
+            driver.turn(&mut env, vec![Input::Wake], None);
         }
         let raft = raft_of(&driver).ok_or_else(|| broken("it is no member".into()))?;
         let newest = shadow.last_view().max(view);

@@ -35,7 +35,8 @@ fn expect_entries(log: &SignedLog<MemDisk>, from: u64, to: u64) {
         let read = log.entries(next..=to, usize::MAX).expect("reads");
         assert!(!read.is_empty(), "entry {next}");
         for bytes in read {
-            let LogRecord::Append(entry) = framed(next, 1, u8::from(next % 4 == 0), SIZE) else {
+            let LogRecord::Append(entry) = framed(next, 1, u8::from(next.is_multiple_of(4)), SIZE)
+            else {
                 unreachable!("an append")
             };
             assert_eq!(bytes, entry.bytes, "entry {next}");

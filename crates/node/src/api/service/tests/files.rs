@@ -49,7 +49,7 @@ async fn ledger_files_are_served_once_they_never_change() {
         (&digest.parse().expect("a header"), &tag.parse().expect("a header"))
     );
     let found = service.call(Method::HEAD, "/node/ledger_chunk/?since=1", &[], Body::empty()).await;
-    assert_eq!(found.headers()[header::LOCATION].to_str(), Ok(location.as_str()));
+    assert_eq!(found.headers()[header::LOCATION], location);
     let beyond = [("range", "bytes=999999-")];
     let beyond = service.call(Method::GET, &location, &beyond, Body::empty()).await;
     assert_eq!(beyond.status(), StatusCode::RANGE_NOT_SATISFIABLE);
@@ -144,7 +144,7 @@ async fn what_is_kept_elsewhere_is_removed_here_and_served_from_there() {
     assert_eq!(committed(&there).len(), names.len(), "nothing is written there");
     let dir = service.host.stop().await;
     config.service.read_only_directories = vec![copies.path().join("missing")];
-    let error = crate::node::Node::start(config, NodeKind::Full).await.err().expect("refused");
+    let error = crate::node::Node::start(config, NodeKind::Full).await.expect_err("refused");
     assert!(error.to_string().contains("read_only_directories"), "{error}");
     drop(dir);
 }

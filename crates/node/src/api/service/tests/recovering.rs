@@ -75,7 +75,7 @@ async fn a_recovery_may_end_anywhere_and_is_done_again() {
     // recovery goes on with the keys that it had drawn.
     keys.set_recovering_keys(group, &new).expect("written");
     keys.set_service_keys(group, &old).expect("written");
-    let error = Node::start(quick(&dir, &[]), NodeKind::Full).await.err().expect("refused");
+    let error = Node::start(quick(&dir, &[]), NodeKind::Full).await.expect_err("refused");
     assert!(error.to_string().contains("quorate recover"), "{error}");
     let again = recovered(&dir, group).await.expect("recovered");
     assert_eq!((&again.node_id, again.committed.view), (&first.node_id, first.committed.view + 1));
