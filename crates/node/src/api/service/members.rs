@@ -422,7 +422,8 @@ mod tests {
         }
         match query {
             Query::Get { .. } => {
-                let row = format!(r#"{{"joins":["{}"],"leaves":[]}}"#, joiner.node_id);
+                let id = hex::encode(joiner.node_id.0);
+                let row = format!(r#"{{"joins":["{id}"],"leaves":[]}}"#);
                 let row = (stage == 0).then(|| Arc::from(row.into_bytes()));
                 Answer::Value(row, TxId::new(2, 9))
             }
