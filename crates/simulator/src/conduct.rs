@@ -69,7 +69,9 @@ fn word(message: &HoneyBadgerMessage) -> Option<(NodeIndex, &'static str, u64, u
         SlotMessage::Agreement(Conf { round, values }) => {
             ("CONF", *round, u64::from(values.bits()))
         }
-        SlotMessage::Agreement(Term { value, from }) => ("TERM", 0, from * 2 + u64::from(*value)),
+        SlotMessage::Agreement(Term { value, from }) => {
+            ("TERM", 0, from.rotate_left(1) ^ u64::from(*value))
+        }
         SlotMessage::Broadcast(BroadcastMessage::Init(_))
         | SlotMessage::Agreement(BVal { .. } | Share { .. } | Coin { .. }) => return None,
     };

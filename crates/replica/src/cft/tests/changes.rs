@@ -399,6 +399,7 @@ fn behind(seed: u64) -> World {
         world.add(name);
     }
     for name in ["a", "b"] {
+        world.run_until(10_000, |world| world.leader().is_some());
         let leader = world.leader().expect("one leads");
         let node = world.id(name);
         let ticket = world.command(&leader, Command::Member(MemberChange::Remove(node)));
