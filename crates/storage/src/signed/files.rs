@@ -209,6 +209,11 @@ impl Survey {
         })
     }
 
+    /// Whether files of a log are there that was given up for this one.
+    pub const fn has_former(&self) -> bool {
+        !self.former.is_empty()
+    }
+
     /// What was durable at the last checkpoint, and has not been touched since, ends a chunk exactly
     /// if its last entry says so, or if `next` begins one. No root covers that entry yet.
     pub fn check_end(&self, next: Option<&Arc<[u8]>>) -> Result<(), Corruption> {
@@ -241,12 +246,16 @@ impl Survey {
     pub fn apply(self, disk: &mut impl Disk) -> Result<Files, StoreError> {
         let mut files = Files::plan(&self);
         files.names_changed = true;
+        for name in &self.surplus {
+            disk.remove(&name.path())?;
+        }
+        if !self.former.is_empty() && !self.surplus.is_empty() {
+            // As long as one of the former log is there, the others are known for what they are.
+            disk.sync_dir(DIR)?;
+        }
         for name in &self.former {
             let path = name.path();
             disk.rename(&path, &format!("{path}{IGNORED}"))?;
-        }
-        for name in &self.surplus {
-            disk.remove(&name.path())?;
         }
         let Some(chunk) = files.chunks.last().filter(|_| self.unfit).cloned() else {
             return Ok(files);

@@ -383,6 +383,11 @@ impl<D: Disk> SignedLog<D> {
     pub fn begin_after(&mut self, seqno: u64) -> Result<(), StoreError> {
         let known = self.commit.max(self.base);
         assert!(seqno >= known, "begins after {seqno}, but {known} is committed");
+        // The files of what is given up are whole, so that they are known for what they are.
+        self.flush()?;
+        self.suspect = true;
+        self.files.sync(&mut self.disk)?;
+        self.suspect = false;
         self.journal.demand_turn();
         let at = Checkpoint {
             base: seqno,

@@ -74,11 +74,11 @@ impl Replayed {
         generation: &Generation,
         survey: &Survey,
     ) -> Result<u64, StoreError> {
-        if !self.shortened {
+        if !self.shortened && !survey.has_former() {
+            survey.check_end(self.entries.front())?;
             if let Some(damage) = survey.beyond(self.entries.make_contiguous()) {
                 return Err(damage.into());
             }
-            survey.check_end(self.entries.front())?;
         }
         let known = generation.commit.max(survey.committed());
         let commit = known.max(mark::read(disk)?).max(generation.checkpoint.base);
