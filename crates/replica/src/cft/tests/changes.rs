@@ -396,6 +396,7 @@ fn behind(seed: u64) -> World {
     }
     for name in ["d", "e"] {
         world.join(name, true);
+        world.isolate("c");
         world.add(name);
     }
     for name in ["a", "b"] {
