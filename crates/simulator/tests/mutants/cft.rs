@@ -94,7 +94,8 @@ hunts! {
     committed_at_once: CftCommittedAtOnce under None, by ["status"];
     rollback_keeps_state: CftRollbackKeepsState under Some(partitions()),
         by ["truthful_answers", "prefix_reads", "configurations"];
-    recovers_too_little: CftRecoversTooLittle under None, by ["no_acknowledged_loss", "recovery"];
+    recovers_too_little: CftRecoversTooLittle under None,
+        by ["no_acknowledged_loss", "recovery", "no_panic"];
     raft_vote_unwritten: RaftVoteUnwritten under None, by ["durable_before_said"];
     raft_view_unwritten: RaftViewUnwritten under None, by ["durable_before_said"];
     raft_ack_unwritten: RaftAckUnwritten under None, by ["durable_before_said", "no_panic"];
