@@ -83,6 +83,24 @@ impl From<ApiError> for CliError {
 /// What to do next in words of the command line; the node's own hints are about its API.
 fn hint_for(status: u16, message: &str) -> Option<&'static str> {
     let message = message.to_lowercase();
+    let of_services = [
+        (
+            "written by the service itself",
+            "choose a map whose name does not begin with public:ccf. or public:quorate.",
+        ),
+        (
+            "no main service",
+            "`quorate group create --name NAME --consensus cft` makes a group, `quorate group join SEED` \
+             joins one; if the node is in several, name one with --group",
+        ),
+        ("names no node", "name nodes by their ids; `quorate member list` shows them"),
+        ("is no transaction id", "an id is VIEW.SEQNO, as `quorate kv put` prints it"),
+        ("no change of the members", "`quorate member list` shows the members"),
+        ("the body is over", "a value may have 1 MiB: split it over several keys"),
+    ];
+    if let Some((_, hint)) = of_services.into_iter().find(|(part, _)| message.contains(part)) {
+        return Some(hint);
+    }
     if status == 401 || status == 403 {
         return Some("give a token of that node with --token or QUORATE_TOKEN");
     }

@@ -26,7 +26,9 @@ pub fn run(args: &DoctorArgs) -> Result<Report> {
         .map_err(|e| CliError::usage(e.to_string()))?;
     let read_only = &config.service.read_only_directories;
     // As a running node keeps us out, we keep nodes out.
-    let _lock = lock(&args.data_dir).map_err(|e| CliError::failed(e.to_string()))?;
+    let _lock = lock(&args.data_dir).map_err(|e| {
+        CliError::failed(e.to_string()).hint("stop the node first; it must not write meanwhile")
+    })?;
     let bar = progress(groups.len() as u64, "groups");
     let mut found = Vec::new();
     let mut rows = table(["group", "file", "what is wrong"]);

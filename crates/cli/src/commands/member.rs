@@ -65,7 +65,7 @@ async fn list(service: &Service) -> Result<Report> {
         ]);
     }
     let mut human = format!(
-        "{rows}\n{} make a quorum; {} may crash",
+        "{rows}\na quorum is {}; {} may crash",
         count(members.quorum, "node"),
         count(members.tolerates, "node"),
     );
@@ -156,7 +156,7 @@ async fn after_text(service: &Service, removed: &[String]) -> String {
         return "this node does not show the members any more; ask another one".to_owned();
     };
     let mut text = format!(
-        "{} trusted, {} make a quorum, {} may crash",
+        "{} trusted; a quorum is {}, {} may crash",
         count(members.of("Trusted").count() as u64, "node"),
         members.quorum,
         members.tolerates,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::trx::write_json;
-use crate::api::Api;
+use crate::api::{Api, ApiError};
 use crate::args::TxCommand;
 use crate::error::{CliError, Result};
 use crate::output::{Report, spinner, text};
@@ -92,7 +92,11 @@ async fn receipt(
     .await;
     bar.finish_and_clear();
     let error_hint = format!("`quorate tx status {id}` shows whether it is committed");
-    match found?.map_err(|e| CliError::from(e).hint(error_hint))? {
+    let found = found?.map_err(|error| match error {
+        ApiError::Refused { .. } => CliError::from(error).hint(error_hint),
+        other => other.into(),
+    });
+    match found? {
         Found::Json(receipt) => write_json(out, &receipt)?,
         Found::Cose(bytes) => {
             std::fs::write(out, bytes).map_err(|e| CliError::file("write", out, &e))?;

@@ -115,7 +115,7 @@ async fn add(group: &ServiceGroup) -> Result<((), String)> {
     }
     let members = group.trusted(group.nodes.len()).await?;
     let what = format!(
-        "{} trusted, caught up; {} make a quorum, {} may crash",
+        "{} trusted, caught up; a quorum is {}, {} may crash",
         group.nodes.len(),
         members.quorum,
         members.tolerates
