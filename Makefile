@@ -22,9 +22,11 @@ test: ## Every test, those with real processes included.
 	@if cargo nextest --version >/dev/null 2>&1; then \
 	    QUORATE_BIN=$(CURDIR)/target/debug/quorate cargo nextest run --locked --workspace; \
 	    cargo nextest run --locked -p quorate-simulator --features mutants --test mutants; \
+	    cargo nextest run --locked -p quorate-replica --features mutants said_before_the_loss; \
 	else \
 	    QUORATE_BIN=$(CURDIR)/target/debug/quorate cargo test --locked --workspace --lib --bins --tests; \
 	    cargo test --locked -p quorate-simulator --features mutants --test mutants; \
+	    cargo test --locked -p quorate-replica --features mutants --lib said_before_the_loss; \
 	fi
 
 test-clients: $(CLIENTS) ## Third-party Python clients against a real node.
