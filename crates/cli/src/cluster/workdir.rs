@@ -3,6 +3,7 @@
 //! Normally it is removed when dropped. A helper process, the janitor, waits for the end of this
 //! process (it holds a pipe of it) and removes the directory then if that did not happen.
 
+use std::fs::DirEntry;
 use std::io::Read as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -82,6 +83,17 @@ impl Drop for Workdir {
     }
 }
 
+/// Whether the command line of another process names the directory, as far as the system tells.
+fn is_used(dir: &Path) -> bool {
+    let Ok(processes) = std::fs::read_dir("/proc") else { return false };
+    let number = |process: &DirEntry| process.file_name().to_str()?.parse::<u32>().ok();
+    let is_other = |process: &DirEntry| number(process).is_some_and(|id| id != std::process::id());
+    let others = processes.flatten().filter(is_other);
+    let mut lines = others.filter_map(|process| std::fs::read(process.path().join("cmdline")).ok());
+    let name = dir.as_os_str().as_encoded_bytes();
+    lines.any(|line| line.windows(name.len()).any(|part| part == name))
+}
+
 /// What the janitor process does: waits for the end of its parent, then removes the directory.
 ///
 /// # Errors
@@ -94,6 +106,10 @@ pub fn janitor(dir: &Path) -> Result<()> {
     let mut sink = Vec::new();
     let _ = std::io::stdin().take(1).read_to_end(&mut sink);
     let deadline = Instant::now() + REMOVE_LIMIT;
+    // A node that is just starting would make its directory again.
+    while is_used(dir) && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(50));
+    }
     loop {
         let result = std::fs::remove_dir_all(dir);
         if !dir.exists() {
