@@ -116,7 +116,10 @@ class FullNodeClient(unittest.TestCase):
         self.join(created)
         genesis = self.owner.api.get_consensus_last()
         self.assertEqual(genesis["result"], "SUCCESS")
-        self.assertEqual(self.other.api.get_consensus_last(), genesis)
+        # The joiner knows it as soon as it has heard of the group from somebody.
+        wait_for("the genesis proof on both", lambda: (
+            self.other.api.get_consensus_last() == genesis
+        ))
         owner_key = self.owner.api.group_info()["owner_pubkey"]
         other_key = self.other.api.group_info()["user_pubkey"]
         self.assertEqual(self.owner.api.producers(), [owner_key])
