@@ -58,7 +58,7 @@ impl Durable<LogRecord> for DiskLog {
 
     fn append(&mut self, records: &[LogRecord]) -> Result<(), StoreError> {
         let start = Instant::now();
-        let result = self.log.append(records);
+        let result = self.log.write_ahead(records);
         self.syncs.record(start.elapsed());
         result
     }
@@ -77,6 +77,10 @@ impl Log for DiskLog {
     fn commit(&mut self, seqno: Seqno) -> Result<(), StoreError> {
         self.log.note_commit(seqno);
         Ok(())
+    }
+
+    fn settle(&mut self) {
+        self.log.settle();
     }
 
     fn store_snapshot(&mut self, snapshot: &SnapshotFile) -> Result<(), StoreError> {

@@ -175,6 +175,7 @@ impl Reopened {
         for _ in 0..MAX_TURNS {
             let status = driver.status();
             if turn.stalled.is_none() && status.committed == status.last {
+                driver.settle();
                 return Ok(status.committed);
             }
             std::thread::sleep(turn.wake.map_or(Duration::ZERO, |wake| self.clock.until(wake)));

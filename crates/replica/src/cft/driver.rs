@@ -15,7 +15,7 @@ use std::sync::Arc;
 use quorate_consensus::core::{Env, Time};
 use quorate_consensus::footprint::Footprint;
 use quorate_consensus::raft::message::AppendEntries;
-use quorate_consensus::raft::{Entry, NodeId, RaftMessage, RestartError};
+use quorate_consensus::raft::{Entry, NodeId, RaftMessage, RestartError, Seqno};
 use quorate_consensus::trace::Trace;
 
 use super::api::{
@@ -138,6 +138,8 @@ pub struct CftDriver<K, L> {
     kept: Option<Kept>,
     /// Where it stood after the last turn that is durable.
     durable: Option<Status>,
+    /// There is something to settle: what is committed (0: nothing more than was).
+    unsettled: Option<Seqno>,
     stats: Stats,
 }
 
@@ -158,29 +160,33 @@ where
         log: L,
     ) -> Result<(Self, Turn), OpenError> {
         check_config(&config)?;
-        let stats = Stats::default();
         if let Begin::Join { encrypt, from_snapshot } = begin {
             let startup = recovered.snapshot.as_ref().map_or(0, |snapshot| snapshot.seqno);
             let at = (startup, recovered.last_idx);
             let joining = Joining::new(config, keys, encrypt, from_snapshot, at);
             let stage = Stage::Joining(Box::new(joining));
-            let mut driver = Self { stage, log, recovered, kept: None, durable: None, stats };
+            let mut driver = Self::at(stage, log, recovered);
             let turn = driver.turn(env, Vec::new(), None);
             return Ok((driver, turn));
         }
         let (member, step) = Member::open(env, config, begin, keys, &recovered, &log)?;
         let stage = Stage::Running(Box::new(member));
-        let recovered = Recovered::default();
-        let mut driver = Self { stage, log, recovered, kept: None, durable: None, stats };
+        let mut driver = Self::at(stage, log, Recovered::default());
         driver.load_snapshot()?;
         let turn = driver.finish(env, step, None);
         Ok((driver, turn))
+    }
+
+    fn at(stage: Stage<K>, log: L, recovered: Recovered) -> Self {
+        let (kept, durable, unsettled) = (None, None, None);
+        Self { stage, log, recovered, kept, durable, unsettled, stats: Stats::default() }
     }
 
     /// Takes all inputs as one turn: steps merged, one write, then everything released. What may
     /// leave before the write is handed to `sender` then; without one it is in [`Turn::ahead`].
     pub fn turn(&mut self, env: &mut Env, inputs: Vec<Input>, sender: Sender<'_>) -> Turn {
         self.stats.turns += 1;
+        self.settle();
         let mut before = Turn::default();
         if let Some(kept) = self.kept.take() {
             if env.now < kept.retry_at {
@@ -473,7 +479,7 @@ where
                 let trace = std::mem::take(&mut released.trace);
                 let (sends, outputs, _) = released.into_parts();
                 let mut turn = Turn { ahead, trace, ..Turn::default() };
-                self.housekeeping(&outputs);
+                self.note_unsettled(records, &outputs);
                 self.send_messages(sends, &mut turn.outputs);
                 turn.outputs.extend(outputs);
                 if let Stage::Running(member) = &mut self.stage {
@@ -492,17 +498,27 @@ where
         }
     }
 
-    /// The log is told what is committed and given the snapshots that are.
-    fn housekeeping(&mut self, outputs: &[Output]) {
+    /// There is something to settle if records were written, or more is committed.
+    fn note_unsettled(&mut self, records: u64, outputs: &[Output]) {
         let committed = outputs.iter().rev().find_map(|output| match output {
             Output::Notice(Notice::Committed(tx)) => Some(tx.seqno),
             _ => None,
         });
-        if let Some(seqno) = committed
-            && self.log.commit(seqno).is_err()
-        {
+        if records > 0 || committed.is_some() {
+            let before = self.unsettled.unwrap_or_default();
+            self.unsettled = Some(committed.unwrap_or_default().max(before));
+        }
+    }
+
+    /// What a turn left to do that nobody has to wait for: the log is told what is committed, tidies
+    /// itself, and is given the snapshots that are committed. To be called when the turn has been
+    /// dispatched; if it is not, the next turn does it first.
+    pub fn settle(&mut self) {
+        let Some(committed) = self.unsettled.take() else { return };
+        if committed > 0 && self.log.commit(committed).is_err() {
             self.stats.housekeeping += 1;
         }
+        self.log.settle();
         let Stage::Running(member) = &mut self.stage else { return };
         for snapshot in member.take_snapshots() {
             match self.log.store_snapshot(&snapshot) {

@@ -31,7 +31,8 @@ pub struct SnapshotFile {
     pub bytes: Arc<[u8]>,
 }
 
-/// The log of one `cft` group: records through [`Durable`], entries back.
+/// The log of one `cft` group: records through [`Durable`], entries back. [`Log::settle`] follows an
+/// append before the next one, when everybody has been told what is durable.
 pub trait Log: Durable<LogRecord> {
     /// Bytes of the entries `from..=to` in order, as many as fit `max_bytes` but at least one;
     /// empty if `from` is not in the log.
@@ -51,6 +52,9 @@ pub trait Log: Durable<LogRecord> {
     /// # Errors
     /// The disk's.
     fn commit(&mut self, seqno: Seqno) -> Result<(), Self::Error>;
+
+    /// Does what an append left to do that nobody has to wait for.
+    fn settle(&mut self);
 
     /// Stores a committed snapshot.
     ///

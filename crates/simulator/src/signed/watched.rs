@@ -102,7 +102,7 @@ impl<D: Disk> Durable<LogRecord> for Watched<D> {
     type Error = StoreError;
 
     fn append(&mut self, records: &[LogRecord]) -> Result<(), StoreError> {
-        self.log.append(records)?;
+        self.log.write_ahead(records)?;
         self.writes += u64::from(!records.is_empty());
         self.facts.get_mut().extend(records.iter().cloned().map(Fact::Record));
         Ok(())
@@ -122,6 +122,10 @@ impl<D: Disk> Log for Watched<D> {
     fn commit(&mut self, seqno: Seqno) -> Result<(), StoreError> {
         self.log.note_commit(seqno);
         Ok(())
+    }
+
+    fn settle(&mut self) {
+        self.log.settle();
     }
 
     fn store_snapshot(&mut self, snapshot: &SnapshotFile) -> Result<(), StoreError> {

@@ -229,6 +229,10 @@ impl Play for Cft {
         world.release(place, turn);
     }
 
+    fn settle(member: &mut Self::Member) {
+        member.settle();
+    }
+
     fn arrive(world: &mut CftWorld, from: usize, to: Place, packet: &Packet<Self::Checked>) {
         world.take_in(from, to, packet);
     }

@@ -124,7 +124,7 @@ impl<P: Play> World<P> {
             }
             Happening::Release { place, life, turn } => {
                 if self.nodes[place.node].life == life && self.seat(place).member.is_some() {
-                    P::dispatch(self, place, *turn);
+                    self.dispatch(place, *turn);
                 }
             }
             Happening::Connect { place, other } => {

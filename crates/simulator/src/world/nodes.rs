@@ -34,7 +34,7 @@ impl<P: Play> World<P> {
         self.tell(|| format!("n{node} starts"));
         for (place, turn) in turns {
             P::opened(self, place, &turn);
-            P::dispatch(self, place, turn);
+            self.dispatch(place, turn);
             for other in (0..self.nodes.len()).filter(|&other| other != node) {
                 let moment = self.now + self.rng.random_range(MS..20 * MS);
                 self.at(moment, Happening::Connect { place, other });
@@ -80,15 +80,11 @@ impl<P: Play> World<P> {
         seat.env.now = seat.env.now.max(now);
         let (mut turn, wrote) = P::turn(member, &mut seat.env, inputs);
         P::left(self, place, &mut turn);
-        let machine = &mut self.nodes[place.node];
-        if machine.disk.is_dead() {
+        if self.nodes[place.node].disk.is_dead() {
             // What the turn would have said in the end never left the machine.
-            let outage = machine.outage.take();
-            self.counts.add("power_cut_in_a_turn");
-            let back_after_ms = START_AGAIN_MS;
-            let outage = outage.unwrap_or(Outage { fuse: None, back_after_ms, harm: Harm::None });
-            return self.crash(place.node, outage);
+            return self.power_is_cut(place.node);
         }
+        let machine = &self.nodes[place.node];
         let (sync_us, life) = (machine.sync_us, machine.life);
         self.measure(place);
         P::taken(self, place, &turn);
@@ -97,7 +93,27 @@ impl<P: Play> World<P> {
             self.seat_mut(place).busy_until = until;
             return self.at(until, Happening::Release { place, life, turn: Box::new(turn) });
         }
+        self.dispatch(place, turn);
+    }
+
+    /// What a turn said leaves; then its machine does what nobody waits for.
+    pub(super) fn dispatch(&mut self, place: Place, turn: P::Turn) {
         P::dispatch(self, place, turn);
+        let machine = &mut self.nodes[place.node];
+        let Some(member) = &mut machine.seats[place.group].member else { return };
+        P::settle(member);
+        if machine.disk.is_dead() {
+            self.power_is_cut(place.node);
+        }
+    }
+
+    /// The fuse of its disk has burnt down.
+    fn power_is_cut(&mut self, node: usize) {
+        let outage = self.nodes[node].outage.take();
+        self.counts.add("power_cut_in_a_turn");
+        let back_after_ms = START_AGAIN_MS;
+        let outage = outage.unwrap_or(Outage { fuse: None, back_after_ms, harm: Harm::None });
+        self.crash(node, outage);
     }
 
     /// The buffers of a correct member, after a turn.

@@ -76,6 +76,8 @@ pub trait Play: Sized {
     fn taken(_: &mut World<Self>, _place: Place, _turn: &Self::Turn) {}
     /// Sends what a turn released, and shows it to the checkers.
     fn dispatch(world: &mut World<Self>, place: Place, turn: Self::Turn);
+    /// What a member does after its turn has been dispatched.
+    fn settle(_: &mut Self::Member) {}
     /// A packet is there.
     fn arrive(world: &mut World<Self>, from: usize, to: Place, packet: &Packet<Self::Checked>);
     /// Something happens that this play has scheduled.

@@ -11,8 +11,8 @@
 //!
 //! # An append
 //! 1. All records become one frame of the journal, synced once. From here on they count.
-//! 2. Memory follows, then the chunk files, without a sync. This step may fail without harm (a full
-//!    disk): it is tried again after the next append, and the entries stay in memory until then.
+//! 2. The chunk files follow, without a sync. This step may fail without harm (a full disk): it is
+//!    tried again after the next append, and the entries stay in memory until then.
 //! 3. When the journal has grown long, a *checkpoint*: the chunk files are synced and the journal
 //!    begins anew.
 //!
@@ -208,10 +208,30 @@ pub struct SignedLog<D> {
 impl<D: Disk> Durable<LogRecord> for SignedLog<D> {
     type Error = StoreError;
 
+    /// All steps of an append.
+    ///
+    /// # Panics
+    /// As [`SignedLog::write_ahead`].
+    fn append(&mut self, records: &[LogRecord]) -> Result<(), StoreError> {
+        self.write_ahead(records)?;
+        if !records.is_empty() {
+            self.settle();
+        }
+        Ok(())
+    }
+}
+
+impl<D: Disk> SignedLog<D> {
+    /// Step 1 of an append: the records are durable, and count. Whoever waits for that can be told
+    /// before [`SignedLog::settle`].
+    ///
+    /// # Errors
+    /// The disk's; nothing has changed.
+    ///
     /// # Panics
     /// On our own mistakes: an entry that does not follow the last one or is not [`is_framed`], a
     /// truncation of what is committed.
-    fn append(&mut self, records: &[LogRecord]) -> Result<(), StoreError> {
+    pub fn write_ahead(&mut self, records: &[LogRecord]) -> Result<(), StoreError> {
         if records.is_empty() {
             return Ok(());
         }
@@ -224,12 +244,9 @@ impl<D: Disk> Durable<LogRecord> for SignedLog<D> {
             return Err(error);
         }
         self.appends += 1;
-        self.keep_house();
         Ok(())
     }
-}
 
-impl<D: Disk> SignedLog<D> {
     fn assert_sound(&self, records: &[LogRecord]) {
         let mut last = self.last;
         for record in records {
@@ -330,7 +347,8 @@ impl<D: Disk> SignedLog<D> {
         Ok(())
     }
 
-    fn keep_house(&mut self) {
+    /// Steps 2 and 3 of an append. What fails is tried again the next time.
+    pub fn settle(&mut self) {
         let done = if self.journal.bytes() >= self.options.journal_size {
             self.checkpoint()
         } else {
@@ -403,7 +421,7 @@ impl<D: Disk> SignedLog<D> {
         (self.stable, self.written, self.suspect) = (seqno, seqno, true);
         self.cache.clear();
         self.cached_bytes = 0;
-        self.keep_house();
+        self.settle();
         Ok(())
     }
 

@@ -218,6 +218,8 @@ impl Log for MemoryLog {
         Ok(())
     }
 
+    fn settle(&mut self) {}
+
     fn store_snapshot(&mut self, snapshot: &SnapshotFile) -> Result<(), Self::Error> {
         self.snapshots.push(snapshot.clone());
         Ok(())
@@ -538,6 +540,8 @@ impl World {
             host.wake = turn.wake;
             self.dispatch(&name, turn.ahead);
             self.dispatch(&name, turn.outputs);
+            let host = self.hosts.get_mut(&name).expect("a host");
+            host.driver.as_mut().expect("it runs").settle();
         }
     }
 
