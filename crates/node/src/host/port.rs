@@ -104,33 +104,42 @@ impl<I, C, Q> Port<I, C, Q> {
     /// # Errors
     /// [`Busy`].
     pub fn command(&self, command: C) -> Result<(), Busy> {
-        self.queue(command, false)
+        self.commands([(command, false)]).map_err(|(_, busy)| busy)
     }
 
-    /// Queues a command that gains by waiting while the group does not want it.
+    /// Queues commands in order, each with whether it gains by waiting while the group does not want
+    /// it.
     ///
     /// # Errors
-    /// [`Busy`].
-    pub fn patient(&self, command: C) -> Result<(), Busy> {
-        self.queue(command, true)
-    }
-
-    fn queue(&self, command: C, patient: bool) -> Result<(), Busy> {
+    /// How many were taken, and why the others were not.
+    pub fn commands(
+        &self,
+        commands: impl IntoIterator<Item = (C, bool)>,
+    ) -> Result<(), (usize, Busy)> {
+        let (mut taken, mut wakes, mut result) = (0, false, Ok(()));
         let mut inbox = self.inbox.lock();
-        if inbox.closed {
-            return Err(Busy::Closed);
+        for (command, patient) in commands {
+            let busy = if inbox.closed {
+                Some(Busy::Closed)
+            } else if inbox.commands.len() + inbox.patient.len() >= self.limits.commands {
+                Some(Busy::Full)
+            } else {
+                None
+            };
+            if let Some(busy) = busy {
+                result = Err((taken, busy));
+                break;
+            }
+            let queue = if patient { &mut inbox.patient } else { &mut inbox.commands };
+            queue.push_back(command);
+            wakes |= !(patient && inbox.holds);
+            taken += 1;
         }
-        if inbox.commands.len() + inbox.patient.len() >= self.limits.commands {
-            return Err(Busy::Full);
-        }
-        let queue = if patient { &mut inbox.patient } else { &mut inbox.commands };
-        queue.push_back(command);
-        let held = patient && inbox.holds;
         drop(inbox);
-        if !held {
+        if wakes {
             self.wake.notify_one();
         }
-        Ok(())
+        result
     }
 
     /// Queues a query.
@@ -246,16 +255,32 @@ mod tests {
     #[test]
     fn patient_commands_wait_while_they_are_held_and_no_longer() {
         let port: Port<(), u32, ()> = Port::new(LIMITS);
-        assert_eq!((port.patient(1), port.command(2)), (Ok(()), Ok(())));
+        assert_eq!(port.commands([(1, true), (2, false)]), Ok(()));
         assert_eq!(port.take(None, true).expect("work").commands, [2]);
         let nothing = port.take(Some(Duration::ZERO), true).expect("the time is up");
         assert!(nothing.commands.is_empty());
         assert_eq!(port.command(3), Ok(()));
         assert_eq!(port.take(None, false).expect("work").commands, [3, 1]);
-        assert_eq!(port.patient(4), Ok(()));
+        assert_eq!(port.commands([(4, true)]), Ok(()));
         port.close();
         assert_eq!(port.take(None, true).expect("the rest").commands, [4]);
         assert!(port.take(None, true).is_none());
+    }
+
+    #[test]
+    fn of_several_commands_those_are_taken_that_there_is_room_for() {
+        let port: Port<(), usize, ()> = Port::new(LIMITS);
+        let most = LIMITS.commands;
+        let all = (0..most + 5).map(|n| (n, n % 2 == 0));
+        assert_eq!(port.commands(all), Err((most, Busy::Full)));
+        let mut taken = Vec::new();
+        while taken.len() < most {
+            taken.extend(port.take(None, false).expect("work").commands);
+        }
+        taken.sort_unstable();
+        assert_eq!(taken, (0..most).collect::<Vec<_>>());
+        port.close();
+        assert_eq!(port.commands([(0, true)]), Err((0, Busy::Closed)));
     }
 
     #[test]

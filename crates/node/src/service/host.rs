@@ -29,12 +29,24 @@ use crate::p2p::Network;
 
 /// The driver of a member.
 pub type Driver = CftDriver<NodeKeys, DiskLog>;
+/// What a command came to.
+pub type Outcome = Result<Reply, Error>;
+/// Takes the answers to many commands, each with the number that it came with. Who makes a line sees
+/// to it that not too many are under way: the channel has no bound of its own.
+pub type Line = mpsc::UnboundedSender<Vec<(u64, Outcome)>>;
+
 /// Who waits for the answer to a command.
-pub type CommandAnswer = oneshot::Sender<Result<Reply, Error>>;
+pub enum CommandAnswer {
+    /// One caller for this alone.
+    Single(oneshot::Sender<Outcome>),
+    /// Somebody who has many under way.
+    Line(Line, u64),
+}
+
 /// Who waits for the answer to a query.
 pub type QueryAnswer = oneshot::Sender<Result<Answer, Error>>;
 /// Answers of one turn, with who waits for them.
-pub type Answers = Vec<(CommandAnswer, Result<Reply, Error>)>;
+pub type Answers = Vec<(CommandAnswer, Outcome)>;
 type Work = host::Work<Input, (Command, CommandAnswer), (Query, QueryAnswer)>;
 
 /// Figures of one group.
@@ -95,11 +107,34 @@ pub struct Host {
 }
 
 /// Hands answers on. Runs in the runtime, so that who waits there is woken without a system call.
+/// Answers on one line that follow each other go together: mostly they came together, too.
 pub async fn deliver(mut answers: mpsc::UnboundedReceiver<Answers>) {
+    // Who asked may have gone: then nobody is sent anything.
     while let Some(batch) = answers.recv().await {
-        for (answer, result) in batch {
-            // Who asked may have gone.
-            let _ = answer.send(result);
+        let mut together: Option<(Line, Vec<(u64, Outcome)>)> = None;
+        for (answer, outcome) in batch {
+            let (line, number) = match answer {
+                CommandAnswer::Single(answer) => {
+                    let _ = answer.send(outcome);
+                    continue;
+                }
+                CommandAnswer::Line(line, number) => (line, number),
+            };
+            match &mut together {
+                Some((last, outcomes)) if last.same_channel(&line) => {
+                    outcomes.push((number, outcome));
+                }
+                _ => {
+                    if let Some((last, outcomes)) =
+                        together.replace((line, vec![(number, outcome)]))
+                    {
+                        let _ = last.send(outcomes);
+                    }
+                }
+            }
+        }
+        if let Some((last, outcomes)) = together {
+            let _ = last.send(outcomes);
         }
     }
 }
@@ -142,6 +177,9 @@ impl Host {
             };
             let turn = self.driver.turn(&mut self.env, inputs, Some(&mut send));
             self.dispatch(turn);
+            if let Some(again) = self.driver.settle(self.env.now) {
+                self.wake = Some(self.wake.map_or(again, |wake| wake.min(again)));
+            }
             self.figures.turns.record(start.elapsed());
         }
         for (query, answer) in work.queries {

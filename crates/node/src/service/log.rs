@@ -79,8 +79,8 @@ impl Log for DiskLog {
         Ok(())
     }
 
-    fn settle(&mut self) {
-        self.log.settle();
+    fn settle(&mut self) -> bool {
+        self.log.settle()
     }
 
     fn store_snapshot(&mut self, snapshot: &SnapshotFile) -> Result<(), StoreError> {

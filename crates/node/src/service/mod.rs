@@ -40,6 +40,8 @@ use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
 use self::cleanup::Cleanup;
+use self::host::CommandAnswer;
+pub use self::host::{Line, Outcome};
 use crate::host::{Busy, Limits, Port as Queues};
 use crate::keystore::GroupKeys;
 use crate::p2p::{Incoming, Network, Verdict};
@@ -58,10 +60,10 @@ const LIMITS: Limits = Limits {
 
 /// A command that has no answer by then (besides the time it asked for) gets an error. The member
 /// answers all of them itself unless the disk fails.
-pub const ANSWER: Duration = Duration::from_secs(30);
+const ANSWER: Duration = Duration::from_secs(30);
 
 /// Where a member's work goes in.
-pub type Port = Queues<Input, (Command, host::CommandAnswer), (Query, host::QueryAnswer)>;
+pub type Port = Queues<Input, (Command, CommandAnswer), (Query, host::QueryAnswer)>;
 
 /// What can be seen of a member at any time.
 #[derive(Clone, Debug)]
@@ -245,22 +247,29 @@ impl Service {
     /// # Errors
     /// The member's.
     pub async fn command(&self, command: Command) -> Result<Reply, Error> {
-        let limit = ANSWER + waits(&command);
+        let limit = patience(&command);
         let (answer, wait) = oneshot::channel();
-        let queued = if command.awaits_commit() {
-            self.port.patient((command, answer))
-        } else {
-            self.port.command((command, answer))
-        };
-        queued.map_err(|busy| refused(busy, true))?;
+        let patient = command.awaits_commit();
+        let queued = self.port.commands([((command, CommandAnswer::Single(answer)), patient)]);
+        queued.map_err(|(_, busy)| refused(busy, true))?;
         match tokio::time::timeout(limit, wait).await {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => Err(stopped()),
-            Err(_) => Err(Error::new(
-                Code::TransactionReplicationFailed,
-                format!("no answer within {} s", limit.as_secs()),
-            )),
+            Err(_) => Err(unanswered(limit)),
         }
+    }
+
+    /// Has commands done, in any order; the answers go to a line, each with the number of its
+    /// command.
+    ///
+    /// # Errors
+    /// How many were taken, and why the others were not.
+    pub fn submit(&self, commands: Vec<(u64, Command)>, line: &Line) -> Result<(), (usize, Error)> {
+        let commands = commands.into_iter().map(|(number, command)| {
+            let patient = command.awaits_commit();
+            ((command, CommandAnswer::Line(line.clone(), number)), patient)
+        });
+        self.port.commands(commands).map_err(|(taken, busy)| (taken, refused(busy, true)))
     }
 
     /// Asks what is durable here.
@@ -342,13 +351,19 @@ pub fn member_change(add: &[NodeId], remove: &[NodeId]) -> Result<MemberChange, 
     }
 }
 
-/// How long a command asks to wait.
-fn waits(command: &Command) -> Duration {
+/// How long a command may be under way: [`ANSWER`] and the time that it asks to wait.
+pub fn patience(command: &Command) -> Duration {
     match command {
         Command::Write { wait: Wait::Committed { timeout_ms }, .. }
-        | Command::Await { timeout_ms, .. } => Duration::from_millis(*timeout_ms),
-        _ => Duration::ZERO,
+        | Command::Await { timeout_ms, .. } => ANSWER + Duration::from_millis(*timeout_ms),
+        _ => ANSWER,
     }
+}
+
+/// A command was under way for too long.
+pub fn unanswered(limit: Duration) -> Error {
+    let message = format!("no answer within {} s", limit.as_secs());
+    Error::new(Code::TransactionReplicationFailed, message)
 }
 
 fn refused(busy: Busy, writes: bool) -> Error {

@@ -174,8 +174,10 @@ impl Reopened {
         let mut env = Env { now: self.clock.now(), rng: rng() };
         for _ in 0..MAX_TURNS {
             let status = driver.status();
-            if turn.stalled.is_none() && status.committed == status.last {
-                driver.settle();
+            if turn.stalled.is_none()
+                && status.committed == status.last
+                && driver.settle(env.now).is_none()
+            {
                 return Ok(status.committed);
             }
             std::thread::sleep(turn.wake.map_or(Duration::ZERO, |wake| self.clock.until(wake)));

@@ -186,7 +186,7 @@ where
     /// leave before the write is handed to `sender` then; without one it is in [`Turn::ahead`].
     pub fn turn(&mut self, env: &mut Env, inputs: Vec<Input>, sender: Sender<'_>) -> Turn {
         self.stats.turns += 1;
-        self.settle();
+        self.settle(env.now);
         let mut before = Turn::default();
         if let Some(kept) = self.kept.take() {
             if env.now < kept.retry_at {
@@ -512,20 +512,27 @@ where
 
     /// What a turn left to do that nobody has to wait for: the log is told what is committed, tidies
     /// itself, and is given the snapshots that are committed. To be called when the turn has been
-    /// dispatched; if it is not, the next turn does it first.
-    pub fn settle(&mut self) {
-        let Some(committed) = self.unsettled.take() else { return };
+    /// dispatched; if it is not, the next turn does it first. When the next turn is needed at the
+    /// latest, because the disk fails.
+    pub fn settle(&mut self, now: Time) -> Option<Time> {
+        let committed = self.unsettled.take()?;
         if committed > 0 && self.log.commit(committed).is_err() {
             self.stats.housekeeping += 1;
         }
-        self.log.settle();
-        let Stage::Running(member) = &mut self.stage else { return };
+        let again = if self.log.settle() {
+            None
+        } else {
+            self.unsettled = Some(committed);
+            Some(now.after(STALL_RETRY_MS))
+        };
+        let Stage::Running(member) = &mut self.stage else { return again };
         for snapshot in member.take_snapshots() {
             match self.log.store_snapshot(&snapshot) {
                 Ok(()) => member.set_latest_snapshot(Some(snapshot)),
                 Err(_) => self.stats.housekeeping += 1,
             }
         }
+        again
     }
 
     /// Messages become packets: entries are put in, messages to one node travel together.

@@ -53,8 +53,9 @@ pub trait Log: Durable<LogRecord> {
     /// The disk's.
     fn commit(&mut self, seqno: Seqno) -> Result<(), Self::Error>;
 
-    /// Does what an append left to do that nobody has to wait for.
-    fn settle(&mut self);
+    /// Does what an append left to do that nobody has to wait for. Whether it is done; if not, it is
+    /// to be tried again.
+    fn settle(&mut self) -> bool;
 
     /// Stores a committed snapshot.
     ///

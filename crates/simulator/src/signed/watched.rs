@@ -124,8 +124,8 @@ impl<D: Disk> Log for Watched<D> {
         Ok(())
     }
 
-    fn settle(&mut self) {
-        self.log.settle();
+    fn settle(&mut self) -> bool {
+        self.log.settle()
     }
 
     fn store_snapshot(&mut self, snapshot: &SnapshotFile) -> Result<(), StoreError> {

@@ -19,7 +19,7 @@ mod story;
 
 use std::collections::BTreeMap;
 
-use quorate_consensus::core::Env;
+use quorate_consensus::core::{Env, Time};
 use quorate_consensus::footprint::Footprint;
 use quorate_consensus::raft::Raft;
 use quorate_crypto::cipher::SymmetricKey;
@@ -229,8 +229,8 @@ impl Play for Cft {
         world.release(place, turn);
     }
 
-    fn settle(member: &mut Self::Member) {
-        member.settle();
+    fn settle(member: &mut Self::Member, now: Time) -> Option<Time> {
+        member.settle(now)
     }
 
     fn arrive(world: &mut CftWorld, from: usize, to: Place, packet: &Packet<Self::Checked>) {

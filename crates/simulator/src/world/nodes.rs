@@ -100,10 +100,15 @@ impl<P: Play> World<P> {
     pub(super) fn dispatch(&mut self, place: Place, turn: P::Turn) {
         P::dispatch(self, place, turn);
         let machine = &mut self.nodes[place.node];
-        let Some(member) = &mut machine.seats[place.group].member else { return };
-        P::settle(member);
+        let seat = &mut machine.seats[place.group];
+        let Some(member) = &mut seat.member else { return };
+        let again = P::settle(member, seat.env.now);
         if machine.disk.is_dead() {
-            self.power_is_cut(place.node);
+            return self.power_is_cut(place.node);
+        }
+        if let Some(again) = again {
+            seat.wake = Some(seat.wake.map_or(again, |wake| wake.min(again)));
+            self.schedule_wake(place);
         }
     }
 

@@ -4,7 +4,7 @@
 //! knows is behind [`Play`], and the world calls it with itself in hand: a play may do everything
 //! that a world can do.
 
-use quorate_consensus::core::Env;
+use quorate_consensus::core::{Env, Time};
 use quorate_consensus::footprint::Footprint;
 use quorate_crypto::hash::Digest;
 use quorate_replica::api::PeerRef;
@@ -76,8 +76,11 @@ pub trait Play: Sized {
     fn taken(_: &mut World<Self>, _place: Place, _turn: &Self::Turn) {}
     /// Sends what a turn released, and shows it to the checkers.
     fn dispatch(world: &mut World<Self>, place: Place, turn: Self::Turn);
-    /// What a member does after its turn has been dispatched.
-    fn settle(_: &mut Self::Member) {}
+    /// What a member does after its turn has been dispatched; when it wants another one because of
+    /// that.
+    fn settle(_: &mut Self::Member, _now: Time) -> Option<Time> {
+        None
+    }
     /// A packet is there.
     fn arrive(world: &mut World<Self>, from: usize, to: Place, packet: &Packet<Self::Checked>);
     /// Something happens that this play has scheduled.

@@ -1,4 +1,4 @@
-use super::{Disk, DiskError, MAX_HANDLES, RealDisk};
+use super::{Disk, DiskError, MAX_HANDLES, RealDisk, SECTOR};
 
 fn disk() -> (tempfile::TempDir, RealDisk) {
     let dir = tempfile::tempdir().expect("a directory");
@@ -88,4 +88,23 @@ fn many_files_stay_within_the_limit_of_handles() {
 fn a_path_does_not_leave_the_root() {
     let (_dir, disk) = disk();
     let _ = disk.read("../f", 0, 1);
+}
+
+#[test]
+fn what_is_written_through_reads_back_whatever_its_alignment() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut disk = RealDisk::open(dir.path()).expect("a disk");
+    disk.write("f", 0, &[0; 4 * SECTOR]).expect("made");
+    let (one, two) = (vec![1; SECTOR], vec![2; 2 * SECTOR]);
+    disk.write_through("f", SECTOR as u64, &one).expect("aligned");
+    disk.write_through("f", 7, b"odd").expect("not aligned");
+    disk.write_through("f", 4 * SECTOR as u64, &two).expect("behind the end");
+    let all = disk.read("f", 0, 10 * SECTOR).expect("read");
+    assert_eq!(all.len(), 6 * SECTOR);
+    assert_eq!((&all[7..10], &all[SECTOR..2 * SECTOR]), (&b"odd"[..], &one[..]));
+    assert_eq!(&all[4 * SECTOR..], two);
+    disk.rename("f", "g").expect("renamed");
+    disk.write_through("g", 0, &one).expect("under its new name");
+    assert_eq!(disk.read("g", 0, SECTOR).expect("read"), one);
+    assert!(!disk.exists("f").expect("looked"));
 }

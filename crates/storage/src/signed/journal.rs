@@ -3,8 +3,8 @@
 //!
 //! Two files, `raft_0` and `raft_1`, take turns. A *generation* begins with a header that says what
 //! the chunk files hold for certain (the *checkpoint*), then has frames
-//! `[u32 len][u32 crc][u64 number][payload]`, little endian; the payload is the commit index and the
-//! records. The next generation begins in the other file once the chunk files have been synced.
+//! `[u32 len][u32 crc][u64 number][payload]`, little endian, each at the beginning of a sector (512
+//! bytes) and followed by zeros; the payload is the commit index and the records. The next generation begins in the other file once the chunk files have been synced.
 //! The header is there twice, in sectors of its own; the higher generation with a good one is in
 //! force. The file in force is not written again until the other one's header is durable.
 //!
@@ -20,12 +20,12 @@ use quorate_consensus::raft::{LogRecord, NodeId};
 use quorate_ledger::mutants::{Mutant, mutated};
 
 use crate::chunk::{read_all, step};
-use crate::disk::{Disk, DiskError};
+use crate::disk::{Disk, DiskError, SECTOR};
 use crate::error::{Corruption, StoreError};
 
 use super::entry;
 
-const MAGIC: &[u8; 8] = b"QRTERFT1";
+const MAGIC: &[u8; 8] = b"QRTERFT2";
 /// Distance of the two copies of the header.
 const COPY: u64 = 512;
 /// Where frames begin.
@@ -156,6 +156,7 @@ fn encode_frame(
     frame[8..16].copy_from_slice(&number.to_le_bytes());
     let crc = checksum(salt, len, number, &frame[FRAME_HEADER..]);
     frame[4..8].copy_from_slice(&crc.to_le_bytes());
+    frame.resize(frame.len().next_multiple_of(SECTOR), 0);
 }
 
 fn decode_payload(mut payload: &[u8]) -> Option<(u64, Vec<Op>)> {
@@ -180,7 +181,7 @@ fn decode_payload(mut payload: &[u8]) -> Option<(u64, Vec<Op>)> {
     Some((commit, ops))
 }
 
-/// The good frame at `at`: its number, payload and end.
+/// The good frame at `at`: its number, payload and where the next one begins.
 fn parse_frame<'a>(salt: &Salt, bytes: &'a [u8], at: usize) -> Option<(u64, &'a [u8], usize)> {
     let (header, body) = bytes.get(at..)?.split_first_chunk::<FRAME_HEADER>()?;
     let len = u32::from_le_bytes(*header.first_chunk()?);
@@ -188,13 +189,14 @@ fn parse_frame<'a>(salt: &Salt, bytes: &'a [u8], at: usize) -> Option<(u64, &'a 
     let number = u64::from_le_bytes(*header[8..].first_chunk()?);
     let payload = body.get(..len as usize)?;
     let good = len >= 8 && checksum(salt, len, number, payload) == crc;
-    good.then_some((number, payload, at + FRAME_HEADER + payload.len()))
+    good.then_some((number, payload, (at + FRAME_HEADER + payload.len()).next_multiple_of(SECTOR)))
 }
 
 /// Whether a good frame with a number above `number` begins anywhere behind `from`.
 fn follows(salt: &Salt, bytes: &[u8], from: usize, number: u64) -> bool {
     let most = number.saturating_add((bytes.len() / FRAME_HEADER) as u64);
-    (from + 1..bytes.len().saturating_sub(FRAME_HEADER - 1)).any(|at| {
+    let sectors = (from + 1).next_multiple_of(SECTOR)..bytes.len().saturating_sub(FRAME_HEADER - 1);
+    sectors.step_by(SECTOR).any(|at| {
         let found = u64::from_le_bytes(*bytes[at + 8..].first_chunk().expect("8 bytes"));
         found > number && found <= most && parse_frame(salt, bytes, at).is_some()
     })
@@ -332,9 +334,10 @@ impl Journal {
             frame.resize(usize::try_from(allocated - self.end).expect("a frame and a step"), 0);
         }
         let file = file(self.generation);
-        disk.write(file, self.end, frame)?;
-        if !mutated(Mutant::CftAppendUnsynced) {
-            disk.sync(file)?;
+        if mutated(Mutant::CftAppendUnsynced) {
+            disk.write(file, self.end, frame)?;
+        } else {
+            disk.write_through(file, self.end, frame)?;
         }
         (self.end, self.allocated) = (end, allocated);
         self.next += 1;

@@ -347,14 +347,15 @@ impl<D: Disk> SignedLog<D> {
         Ok(())
     }
 
-    /// Steps 2 and 3 of an append. What fails is tried again the next time.
-    pub fn settle(&mut self) {
+    /// Steps 2 and 3 of an append; whether they are done. What fails is done with the next append, or
+    /// when this is called again: until then the chunk files may be behind, or in any state.
+    pub fn settle(&mut self) -> bool {
         let done = if self.journal.bytes() >= self.options.journal_size {
             self.checkpoint()
         } else {
             self.flush()
         };
-        if let Err(error) = done {
+        if let Err(error) = &done {
             self.failed_housekeeping += 1;
             tracing::warn!(%error, "chunk files of a log are behind; tried again later");
         }
@@ -362,6 +363,7 @@ impl<D: Disk> SignedLog<D> {
             let bytes = self.cache.pop_front().expect("there are bytes");
             self.cached_bytes -= bytes.len();
         }
+        done.is_ok()
     }
 
     /// Everything up to `seqno` is committed. No sync of its own: the next append has it, and a hint

@@ -19,7 +19,7 @@ mod damage;
 
 fn options(seed: u64) -> Options {
     let mut options = Options::new(SymmetricKey([7; 32]), rng(seed));
-    options.journal_size = 2000;
+    options.journal_size = 6400;
     options.cache_size = 600;
     options
 }

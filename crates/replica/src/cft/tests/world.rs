@@ -218,7 +218,9 @@ impl Log for MemoryLog {
         Ok(())
     }
 
-    fn settle(&mut self) {}
+    fn settle(&mut self) -> bool {
+        true
+    }
 
     fn store_snapshot(&mut self, snapshot: &SnapshotFile) -> Result<(), Self::Error> {
         self.snapshots.push(snapshot.clone());
@@ -541,7 +543,8 @@ impl World {
             self.dispatch(&name, turn.ahead);
             self.dispatch(&name, turn.outputs);
             let host = self.hosts.get_mut(&name).expect("a host");
-            host.driver.as_mut().expect("it runs").settle();
+            let again = host.driver.as_mut().expect("it runs").settle(self.env.now);
+            assert_eq!(again, None, "this disk never fails");
         }
     }
 

@@ -67,7 +67,7 @@ impl CftWorld {
         for _ in 0..TURNS {
             env.now = env.now.after(self.play.config.message_timeout_ms);
             driver.turn(&mut env, vec![Input::Wake], None);
-            driver.settle();
+            driver.settle(env.now);
         }
         let raft = raft_of(&driver).ok_or_else(|| broken("it is no member".into()))?;
         let newest = shadow.last_view().max(view);

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::check::{check, repair};
+use crate::disk::SECTOR;
 use crate::error::Corruption;
 use crate::signed::mark;
 
@@ -79,7 +80,7 @@ fn lost_frames_are_noticed() {
     let (disk, _) = filled();
     let (name, end) = journal_in_force(&disk);
     // The last frame is gone as if it had never been written; the chunk files have its entry.
-    disk.tamper(name, |bytes| bytes[end - 20..end].fill(0));
+    disk.tamper(name, |bytes| bytes[end - SECTOR..end].fill(0));
     let damage = refused(&disk);
     assert!(damage.file.starts_with("ledger/ledger_31"), "{damage}");
     assert_eq!(damage.id, Some(34));
