@@ -36,11 +36,14 @@ pub struct KvArgs {
     #[arg(long, default_value_t = 256)]
     pub size: usize,
     /// How the nodes of quorate are spoken to; etcd speaks gRPC.
-    #[arg(long, value_enum, default_value_t = KvWire::Http1)]
+    #[arg(long, value_enum, default_value_t = KvWire::Stream)]
     pub wire: KvWire,
     /// Election timeout of both in milliseconds.
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(500..=60_000))]
     pub election_timeout: u64,
+    /// A setting of the nodes of quorate, besides the defaults; can be given several times.
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = setting)]
+    pub settings: Vec<(String, String)>,
     /// Measure also how long no write is acknowledged when the leader is killed.
     #[arg(long)]
     pub kill_leader: bool,
@@ -53,6 +56,11 @@ pub struct KvArgs {
     /// Write the result into the section `kv` of this Markdown file.
     #[arg(long, value_name = "FILE")]
     pub write: Option<PathBuf>,
+}
+
+fn setting(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("a setting is KEY=VALUE")?;
+    Ok((key.to_owned(), value.to_owned()))
 }
 
 impl KvArgs {
@@ -90,6 +98,8 @@ pub enum KvWire {
     Http1,
     /// HTTP/2 with many clients on a connection, as gRPC has it.
     Http2,
+    /// A websocket with many clients on a connection, all that wait in one message.
+    Stream,
 }
 
 impl KvWire {
@@ -99,6 +109,7 @@ impl KvWire {
         match self {
             Self::Http1 => "HTTP/1.1",
             Self::Http2 => "HTTP/2",
+            Self::Stream => "streams",
         }
     }
 }

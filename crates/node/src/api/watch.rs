@@ -46,7 +46,8 @@ async fn follow(
     }
 }
 
-async fn stopped(stop: &mut watch::Receiver<Option<String>>) {
+/// Returns when the node is to stop.
+pub async fn stopped(stop: &mut watch::Receiver<Option<String>>) {
     // An error means that the node is gone.
     let _ = stop.wait_for(Option::is_some).await;
 }
@@ -59,7 +60,8 @@ async fn send(socket: &mut WebSocket, committed: &Committed) -> Option<()> {
     Some(())
 }
 
-async fn close(mut socket: WebSocket, code: u16, reason: &'static str) {
+/// Closes a websocket, and says why.
+pub async fn close(mut socket: WebSocket, code: u16, reason: &'static str) {
     // The other end may be gone already.
     let _ = socket.send(Message::Close(Some(CloseFrame { code, reason: reason.into() }))).await;
 }

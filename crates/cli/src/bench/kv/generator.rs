@@ -13,7 +13,7 @@ use crate::error::{CliError, Result};
 
 /// Load before the measurement begins.
 pub const WARM_UP: Duration = Duration::from_secs(1);
-/// Clients that share a connection over HTTP/2: servers often allow 100 streams, hyper 200.
+/// Clients that share a connection, if clients can: HTTP/2 servers often allow 100 streams.
 const SHARE: usize = 100;
 /// After that long a request of the open loop has failed.
 const OPEN_LIMIT: Duration = Duration::from_secs(15);

@@ -3,8 +3,8 @@
 //! turns; the same number of clients, the same values, each write acknowledged only when it is
 //! committed, each read linearizable, all sent to the leader.
 //!
-//! Both are spoken to in their own best protocol, by the same code: etcd in gRPC, ours over HTTP/1.1
-//! or HTTP/2 ([`crate::args::KvWire`]). The generator runs in this process and shares the machine
+//! Both are spoken to in their own best protocol, many clients on a connection: etcd in gRPC, ours on
+//! streams (or over HTTP/1.1 or HTTP/2, [`crate::args::KvWire`]). The generator runs in this process and shares the machine
 //! with what it measures; what it costs is shown beside.
 
 mod etcd;
@@ -86,10 +86,13 @@ impl System {
         let wire = match bench.args.wire {
             KvWire::Http1 => Wire::Http1,
             KvWire::Http2 => Wire::Http2,
+            KvWire::Stream => Wire::Stream,
         };
         Ok(match bench.system {
             KvSystem::Quorate => {
-                Self::Quorate(Box::new(Quorate::start(bench.program, dir, election).await?), wire)
+                let settings = &bench.args.settings;
+                let group = Quorate::start(bench.program, dir, election, settings).await?;
+                Self::Quorate(Box::new(group), wire)
             }
             KvSystem::Etcd => Self::Etcd(Etcd::start(&bench.args.etcd, dir, election).await?),
         })
@@ -140,7 +143,7 @@ impl System {
     /// The value in the answer to a read.
     fn value(&self, answer: &[u8]) -> Option<Vec<u8>> {
         match self {
-            Self::Quorate(..) => Some(answer.to_owned()),
+            Self::Quorate(_, wire) => Quorate::value(answer, *wire),
             Self::Etcd(_) => Etcd::value(answer),
         }
     }

@@ -4,7 +4,11 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use super::wire::Prepared;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use serde_json::json;
+
+use super::wire::{Prepared, Wire};
 use crate::cluster::{Cluster, NodeProcess, ServiceGroup};
 use crate::error::{CliError, Result};
 use crate::service::{Consistency, escape};
@@ -21,18 +25,23 @@ pub struct Quorate {
 }
 
 impl Quorate {
-    /// Starts three nodes and a group on them.
+    /// Starts three nodes with these settings, and a group on them.
     ///
     /// # Errors
     /// If it does not come up.
-    pub async fn start(program: &Path, dir: &Path, election_timeout: Duration) -> Result<Self> {
+    pub async fn start(
+        program: &Path,
+        dir: &Path,
+        election_timeout: Duration,
+        settings: &[(String, String)],
+    ) -> Result<Self> {
         let mut cluster = Cluster::new(program, Some(dir))?;
         cluster.set_log("warn");
         let election = format!("{}ms", election_timeout.as_millis());
-        cluster.set_settings(&[
-            ("service.election_timeout", &election),
-            ("service.message_timeout", "100ms"),
-        ]);
+        let mut all: Vec<(&str, &str)> =
+            vec![("service.election_timeout", &election), ("service.message_timeout", "100ms")];
+        all.extend(settings.iter().map(|(key, value)| (key.as_str(), value.as_str())));
+        cluster.set_settings(&all);
         cluster.start_peers(3).await?;
         let group = ServiceGroup::form(cluster.nodes(), "bench kv").await?;
         Ok(Self { cluster, group })
@@ -81,13 +90,31 @@ impl Quorate {
     pub fn put(at: SocketAddr, group: &str, key: &str, value: &[u8]) -> Prepared {
         let path = format!("{}?wait=committed&timeout_ms={COMMIT_WAIT_MS}", path(group, key));
         let headers = [("content-type", "application/octet-stream")];
-        Prepared::new("PUT", &at.to_string(), &path, &headers, value.to_owned())
+        let said = json!({
+            "ops": [{ "op": "put", "map": MAP, "key": BASE64.encode(key),
+                "value": BASE64.encode(value) }],
+            "encoding": "base64", "wait": "committed", "timeout_ms": COMMIT_WAIT_MS,
+        });
+        Prepared::new("PUT", &at.to_string(), &path, &headers, value.to_owned()).on_stream(&said)
     }
 
     /// A linearizable read.
     pub fn get(at: SocketAddr, group: &str, key: &str) -> Prepared {
         let path = format!("{}?consistency={}", path(group, key), Consistency::Linearizable.name());
-        Prepared::new("GET", &at.to_string(), &path, &[], Vec::new())
+        let said = json!({
+            "ops": [{ "op": "get", "map": MAP, "key": BASE64.encode(key) }],
+            "encoding": "base64",
+        });
+        Prepared::new("GET", &at.to_string(), &path, &[], Vec::new()).on_stream(&said)
+    }
+
+    /// The value in the answer to a read.
+    pub fn value(answer: &[u8], wire: Wire) -> Option<Vec<u8>> {
+        if wire != Wire::Stream {
+            return Some(answer.to_owned());
+        }
+        let answer: serde_json::Value = serde_json::from_slice(answer).ok()?;
+        BASE64.decode(answer["results"][0]["value"].as_str()?).ok()
     }
 
     /// The group's id.

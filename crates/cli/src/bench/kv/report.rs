@@ -189,10 +189,11 @@ impl Figures {
                 std::thread::available_parallelism().map_or(0, usize::from),
             ),
             format!(
-                "{} quorate over {}; both with an election timeout of {} ms. A sync of the raw disk \
+                "{} quorate over {}{}; both with an election timeout of {} ms. A sync of the raw disk \
                  takes {:.0} us.",
                 etcd.unwrap_or_default().trim(),
                 self.args.wire.name(),
+                self.args.settings.iter().map(|(k, v)| format!(", {k} = {v}")).collect::<String>(),
                 self.args.election_timeout,
                 self.sync_us,
             ),

@@ -1,17 +1,23 @@
 //! What the load generator says to a server, and over what: requests that were written down before
-//! the measurement, sent over HTTP/1.1 or HTTP/2 by the least code that does it, the same for both
-//! systems.
+//! the measurement, sent over HTTP/1.1, HTTP/2 or a stream of ours by the least code that does it.
 
+use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::{Buf as _, Bytes, BytesMut};
+use futures::{SinkExt as _, StreamExt as _};
 use h2::client::SendRequest;
 use http::{HeaderMap, Request};
+use serde::Deserialize;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::{self, Message};
 
 /// How long a connection may take to be made, on this machine.
 const CONNECT_LIMIT: Duration = Duration::from_secs(2);
@@ -22,6 +28,10 @@ const WINDOW: u32 = 4 * 1024 * 1024;
 const MAX_ANSWER: usize = 1024 * 1024;
 /// Headers of an answer that are looked at over HTTP/1.1.
 const MAX_HEADERS: usize = 32;
+/// Where streams of the main service are.
+const STREAM: &str = "/app/stream";
+/// Most requests in one message of a stream.
+const MOST_ASKS: usize = 1024;
 
 /// How requests travel.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -32,6 +42,8 @@ pub enum Wire {
     Http2,
     /// gRPC: HTTP/2 whose result is in the trailers.
     Grpc,
+    /// `GET /app/stream` of the main service: a websocket, many clients on a connection.
+    Stream,
 }
 
 /// A request that needs nothing but to be sent.
@@ -43,6 +55,8 @@ pub struct Prepared {
     body: Bytes,
     /// All of it, as HTTP/1.1 has it on the line.
     line: Bytes,
+    /// What a line of a stream says behind the id of the request.
+    said: Bytes,
 }
 
 impl Prepared {
@@ -68,7 +82,14 @@ impl Prepared {
         let mut line = line.into_bytes();
         line.extend_from_slice(&body);
         let head = head.body(()).expect("our own requests are correct");
-        Self { head, body, line: line.into() }
+        Self { head, body, line: line.into(), said: Bytes::new() }
+    }
+
+    /// With what a stream is told: an object in JSON, to which an id is added.
+    pub fn on_stream(self, said: &serde_json::Value) -> Self {
+        let said = said.to_string();
+        let rest = said.strip_prefix('{').expect("an object");
+        Self { said: Bytes::copy_from_slice(rest.as_bytes()), ..self }
     }
 }
 
@@ -103,6 +124,12 @@ impl From<h2::Error> for WireError {
     }
 }
 
+impl From<tungstenite::Error> for WireError {
+    fn from(error: tungstenite::Error) -> Self {
+        Self::Lost(error.to_string())
+    }
+}
+
 impl From<io::Error> for WireError {
     fn from(error: io::Error) -> Self {
         Self::Lost(error.to_string())
@@ -125,6 +152,11 @@ pub enum Channel {
         /// Whether the result is in the trailers.
         grpc: bool,
     },
+    /// A share of a stream.
+    Stream {
+        /// Takes requests.
+        asks: mpsc::UnboundedSender<Ask>,
+    },
 }
 
 impl Channel {
@@ -136,8 +168,19 @@ impl Channel {
         let late = |_| WireError::Lost(format!("{to} does not take the connection"));
         let stream = timeout(CONNECT_LIMIT, TcpStream::connect(to)).await.map_err(late)??;
         stream.set_nodelay(true)?;
-        if wire == Wire::Http1 {
-            return Ok(Self::Http1 { stream, input: BytesMut::with_capacity(16 * 1024) });
+        match wire {
+            Wire::Http1 => {
+                return Ok(Self::Http1 { stream, input: BytesMut::with_capacity(16 * 1024) });
+            }
+            Wire::Stream => {
+                let upgrade = tokio_tungstenite::client_async(format!("ws://{to}{STREAM}"), stream);
+                let (socket, _) = timeout(CONNECT_LIMIT, upgrade).await.map_err(late)??;
+                let (asks, asked) = mpsc::unbounded_channel();
+                // Ends with the last share. An error shows in the requests.
+                tokio::spawn(converse(socket, asked));
+                return Ok(Self::Stream { asks });
+            }
+            Wire::Http2 | Wire::Grpc => {}
         }
         let handshake = h2::client::Builder::new()
             .initial_window_size(WINDOW)
@@ -155,6 +198,7 @@ impl Channel {
         match self {
             Self::Http1 { .. } => None,
             Self::Http2 { send, grpc } => Some(Self::Http2 { send: send.clone(), grpc: *grpc }),
+            Self::Stream { asks } => Some(Self::Stream { asks: asks.clone() }),
         }
     }
 
@@ -166,8 +210,89 @@ impl Channel {
         match self {
             Self::Http1 { stream, input } => call_http1(stream, input, request).await,
             Self::Http2 { send, grpc } => call_http2(send, *grpc, request).await,
+            Self::Stream { asks } => {
+                let (answer, wait) = oneshot::channel();
+                let lost = || WireError::Lost("the stream ended".to_owned());
+                asks.send(Ask { said: request.said.clone(), answer }).map_err(|_| lost())?;
+                wait.await.map_err(|_| lost())?
+            }
         }
     }
+}
+
+/// A request for a stream.
+#[derive(Debug)]
+pub struct Ask {
+    said: Bytes,
+    answer: oneshot::Sender<Result<Bytes, WireError>>,
+}
+
+/// What is looked at in a line that answers.
+#[derive(Deserialize)]
+struct Answered<'a> {
+    id: u64,
+    #[serde(borrow)]
+    status: Option<&'a str>,
+    error: Option<serde_json::Value>,
+}
+
+impl Answered<'_> {
+    fn failure(&self) -> Option<WireError> {
+        if let Some(error) = &self.error {
+            let status = error["status"].as_u64().and_then(|status| u16::try_from(status).ok());
+            let (status, said) = (status.unwrap_or_default(), error["message"].to_string());
+            return Some(WireError::Refused { status, said });
+        }
+        let open = self.status.filter(|status| *status != "Committed")?;
+        Some(WireError::Refused { status: 202, said: open.to_owned() })
+    }
+}
+
+/// Sends what is asked, all that waits in one message, and hands out what is answered. Whoever still
+/// waits when it ends learns it by that.
+async fn converse(mut socket: WebSocketStream<TcpStream>, mut asked: mpsc::UnboundedReceiver<Ask>) {
+    let (mut next, mut open, mut asks) = (0_u64, HashMap::new(), Vec::new());
+    loop {
+        let sent = tokio::select! {
+            count = asked.recv_many(&mut asks, MOST_ASKS) => {
+                if count == 0 {
+                    // Nobody waits: an error does not matter.
+                    let _ = socket.close(None).await;
+                    return;
+                }
+                let mut text = String::with_capacity(asks.iter().map(|a| a.said.len() + 32).sum());
+                for Ask { said, answer } in asks.drain(..) {
+                    next += 1;
+                    open.insert(next, answer);
+                    let said = std::str::from_utf8(&said).expect("JSON is UTF-8");
+                    writeln!(text, r#"{{"id":{next},{said}"#).expect("a text takes all");
+                }
+                socket.send(Message::text(text)).await.is_ok()
+            }
+            message = socket.next() => match message {
+                Some(Ok(Message::Text(text))) => hand_out(&text.into(), &mut open),
+                Some(Ok(Message::Ping(_) | Message::Pong(_))) => true,
+                _ => false,
+            },
+        };
+        if !sent {
+            return;
+        }
+    }
+}
+
+type Open = HashMap<u64, oneshot::Sender<Result<Bytes, WireError>>>;
+
+/// Whether every line of a message answers a request.
+fn hand_out(message: &Bytes, open: &mut Open) -> bool {
+    for line in message.split(|byte| *byte == b'\n') {
+        let Ok(answered) = serde_json::from_slice::<Answered<'_>>(line) else { return false };
+        let Some(answer) = open.remove(&answered.id) else { return false };
+        let result = answered.failure().map_or_else(|| Ok(message.slice_ref(line)), Err);
+        // Who asked may have given up.
+        let _ = answer.send(result);
+    }
+    true
 }
 
 async fn call_http2(
@@ -292,6 +417,20 @@ mod tests {
         assert_eq!(request.line, line);
         assert_eq!(request.head.uri(), "http://h:1/a?b=c");
         assert_eq!(request.body, "body");
+    }
+
+    #[test]
+    fn a_line_of_a_stream_is_an_answer_or_a_failure() {
+        let failure = |line: &str| -> Option<String> {
+            let answered: Answered<'_> = serde_json::from_str(line).expect("JSON");
+            answered.failure().map(|error| error.to_string())
+        };
+        assert_eq!(failure(r#"{"id":1,"status":"Committed","results":[{}]}"#), None);
+        assert_eq!(failure(r#"{"id":1,"results":[{"value":"dg=="}]}"#), None);
+        let pending = failure(r#"{"id":1,"status":"Pending"}"#);
+        assert_eq!(pending.as_deref(), Some("answered 202: Pending"));
+        let refused = failure(r#"{"id":1,"error":{"status":503,"message":"no"}}"#);
+        assert_eq!(refused.as_deref(), Some("answered 503: \"no\""));
     }
 
     #[test]

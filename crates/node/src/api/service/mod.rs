@@ -9,6 +9,8 @@
 //! |---|---|
 //! | [`kv`] | one key: the fast path |
 //! | [`app`] | ranges and batches |
+//! | [`stream`] | many requests on one connection |
+//! | [`ops`] | operations in JSON, for both |
 //! | [`tx`] | transactions: commit, status, receipts |
 //! | [`state`] | consensus, network, nodes, state, readiness |
 //! | [`members`] | what operators change |
@@ -18,9 +20,11 @@ mod app;
 mod files;
 mod kv;
 mod members;
+mod ops;
 mod refusal;
 pub mod routes;
 mod state;
+mod stream;
 mod target;
 mod tx;
 
@@ -72,12 +76,14 @@ fn tx_header(tx: TxId) -> HeaderValue {
 
 /// The idempotency key of a request, if it has one.
 fn idempotency(headers: &HeaderMap) -> Result<Option<Vec<u8>>, Refusal> {
-    let Some(value) = headers.get(IDEMPOTENCY) else { return Ok(None) };
-    let bytes = value.as_bytes();
+    headers.get(IDEMPOTENCY).map(|value| good_idempotency_key(value.as_bytes())).transpose()
+}
+
+fn good_idempotency_key(bytes: &[u8]) -> Result<Vec<u8>, Refusal> {
     let good =
         (1..=MAX_IDEMPOTENCY).contains(&bytes.len()) && bytes.iter().all(u8::is_ascii_graphic);
     if good {
-        return Ok(Some(bytes.to_vec()));
+        return Ok(bytes.to_vec());
     }
     let message = format!("Idempotency-Key must be 1 to {MAX_IDEMPOTENCY} visible characters");
     Err(Error::new(Code::InvalidHeaderValue, message).into())

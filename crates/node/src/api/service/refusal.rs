@@ -61,6 +61,25 @@ impl Refusal {
         Self { tx: Some(tx), ..self }
     }
 
+    /// What it says: `{"code", "message", "hint", "details"?}`.
+    pub fn to_json(&self) -> Value {
+        let mut error = json!({ "code": self.code, "message": self.message, "hint": self.hint });
+        if let Some(details) = &self.details {
+            error["details"] = details.clone();
+        }
+        error
+    }
+
+    /// The HTTP status.
+    pub const fn http_status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// The transaction that shows it, if one does.
+    pub const fn tx(&self) -> Option<TxId> {
+        self.tx
+    }
+
     /// It may be otherwise the next moment.
     pub fn not_cached(self) -> Self {
         Self { no_cache: true, ..self }
@@ -140,11 +159,7 @@ impl From<Error> for Refusal {
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        let mut error = json!({ "code": self.code, "message": self.message, "hint": self.hint });
-        if let Some(details) = self.details {
-            error["details"] = details;
-        }
-        let body = axum::Json(json!({ "error": error }));
+        let body = axum::Json(json!({ "error": self.to_json() }));
         let mut response = (self.status, body).into_response();
         let headers = response.headers_mut();
         if self.status == StatusCode::SERVICE_UNAVAILABLE

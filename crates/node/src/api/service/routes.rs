@@ -7,7 +7,7 @@ use axum::handler::Handler;
 use axum::response::Response;
 use axum::routing::{MethodRouter, delete, get, head, post, put};
 
-use super::{app, files, kv, members, state, tx};
+use super::{app, files, kv, members, state, stream, tx};
 use crate::api::Context;
 use crate::api::access::Access;
 use crate::api::routes::{Endpoint, Field, Method, may, must};
@@ -105,6 +105,14 @@ fn of_applications() -> Vec<Path> {
             "Several operations, all or nothing",
             BATCH,
             "transaction_id, status, results",
+        ),
+        path(
+            Get,
+            "/app/stream",
+            stream::open,
+            "Websocket: many requests under way at once, one per line of a message",
+            &[],
+            "for each line: id, transaction_id, status, results; or id, error",
         ),
         path(Get, "/app/api", state::api, "This document", &[], "OpenAPI"),
     ]

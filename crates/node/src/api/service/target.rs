@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::extract::{ConnectInfo, FromRequestParts, RawPathParams};
 use axum::http::request::Parts;
-use axum::http::{Method, StatusCode};
+use axum::http::{Method, StatusCode, header};
 use quorate_ledger::ids::GroupId;
 
 use super::Refusal;
@@ -65,7 +65,9 @@ pub fn admit(
     if peer.ip().to_canonical().is_loopback() {
         return Ok(());
     }
-    let reads = matches!(parts.method, Method::GET | Method::HEAD);
+    // Who opens a stream may write on it.
+    let reads = matches!(parts.method, Method::GET | Method::HEAD)
+        && !parts.headers.contains_key(header::UPGRADE);
     let access = if reads { Access::Group } else { Access::Chain };
     let group = service.id().to_string();
     let params = Params::parse(parts.uri.query().unwrap_or_default());

@@ -4,6 +4,7 @@ mod files;
 mod nodes;
 mod recovering;
 mod schema;
+mod stream;
 
 use std::time::Duration;
 
