@@ -76,7 +76,7 @@ where
             } else if target == Target::All && Conduct::concerns(&message) {
                 said.push(message.clone());
             }
-            vec![(target, message)]
+            [(target, message)]
         });
         self.conduct.says(self.core.epoch(), &said);
         step
