@@ -256,7 +256,7 @@ impl FaultyDisk {
 
     /// A path of this handle as a path of the disk.
     fn at(&self, path: &str) -> String {
-        format!("{}{path}", self.root)
+        [self.root.as_str(), path].concat()
     }
 
     /// Sets how it misbehaves from now on.

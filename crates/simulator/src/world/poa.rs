@@ -96,6 +96,8 @@ struct Group {
     posted: usize,
     ready: BTreeSet<usize>,
     installed: BTreeSet<usize>,
+    /// Views that nodes have known: equal ones are one, so that they are quickly compared.
+    views: Vec<Arc<View>>,
 }
 
 impl<C: Core> PoaWorld<C>
@@ -240,6 +242,7 @@ impl Group {
         let ledger = Ledger::new(id, descriptor.genesis.hash());
         let checks = watch::Checks::new(&descriptor);
         let (ready, installed) = (BTreeSet::new(), BTreeSet::new());
-        Self { descriptor, ledger, checks, posted: 0, ready, installed }
+        let views = Vec::new();
+        Self { descriptor, ledger, checks, posted: 0, ready, installed, views }
     }
 }
