@@ -181,7 +181,8 @@ impl Writer {
     /// # Panics
     /// As [`Writer::count`].
     pub fn message(&mut self, message: &impl prost::Message) {
-        self.bytes(&message.encode_to_vec());
+        self.count(message.encoded_len());
+        message.encode(&mut self.0).expect("there is room for every message");
     }
 }
 
