@@ -8,7 +8,8 @@
 //! and is checked as ever.
 //!
 //! A simulator goes further for most of its seeds: it has [`stand_in`] put a hash of its own in
-//! place of each signature, of members and of views. What is then accepted is worth nothing outside
+//! place of each signature, of members and of views, and of each exchange of keys that a dealing is
+//! sealed with. What is then accepted is worth nothing outside
 //! that thread. This crate has no such hash, and a test of the workspace sees to it that nobody but
 //! the simulator names this module.
 //!
@@ -98,6 +99,15 @@ impl Drop for Memory {
     fn drop(&mut self) {
         MODE.set(Mode::Plain);
     }
+}
+
+/// What stands in for the secret that a drawn key shares with its receiver's, if this thread makes no
+/// exchange: then what was drawn goes over the wire in place of its public key.
+pub(crate) fn exchange(drawn: &[u8; 32], receiver: &[u8; 32]) -> Option<[u8; 32]> {
+    instead(receiver, "quorate.exchange", &Digest(*drawn)).map(|bytes| {
+        let (half, _) = bytes.split_first_chunk().expect("64 bytes");
+        *half
+    })
 }
 
 /// What stands in for the signature, if this thread makes none.
