@@ -18,6 +18,7 @@ mod operator;
 mod story;
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use quorate_consensus::core::Env;
 use quorate_consensus::footprint::Footprint;
@@ -233,7 +234,7 @@ impl Play for Cft {
         world.release(place, turn);
     }
 
-    fn arrive(world: &mut CftWorld, from: usize, to: Place, packet: &Packet<Self::Checked>) {
+    fn arrive(world: &mut CftWorld, from: usize, to: Place, packet: &Rc<Packet<Self::Checked>>) {
         world.take_in(from, to, packet);
     }
 

@@ -16,6 +16,7 @@ mod story;
 mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use quorate_consensus::core::{Core, Env};
@@ -167,7 +168,7 @@ where
         world.release(place, turn);
     }
 
-    fn arrive(world: &mut World<Self>, from: usize, to: Place, packet: &Packet<Self::Checked>) {
+    fn arrive(world: &mut World<Self>, from: usize, to: Place, packet: &Rc<Packet<Self::Checked>>) {
         world.take_in(from, to, packet);
     }
 
