@@ -288,16 +288,16 @@ impl<M, O, T, R> Step<M, O, T, R> {
 
     /// Appends `other`, in order.
     pub fn extend(&mut self, other: Self) -> &mut Self {
-        self.records.extend(other.records);
-        self.ahead.extend(other.ahead);
+        append(&mut self.records, other.records);
+        append(&mut self.ahead, other.ahead);
         self.held |= other.held;
-        self.sends.extend(other.sends);
-        self.outputs.extend(other.outputs);
+        append(&mut self.sends, other.sends);
+        append(&mut self.outputs, other.outputs);
         if let Some(time) = other.wake {
             self.wake_at(time);
         }
-        self.evidence.extend(other.evidence);
-        self.trace.extend(other.trace);
+        append(&mut self.evidence, other.evidence);
+        append(&mut self.trace, other.trace);
         self
     }
 
@@ -320,7 +320,10 @@ impl<M, O, T, R> Step<M, O, T, R> {
 
     /// Rewrites what is sent: each message becomes none, one or several. For relays and, in the
     /// simulator, for traitors; records stay, so nothing can leave before it is durable.
-    pub fn redirect<N>(self, mut rewrite: impl FnMut(T, M) -> Vec<(T, N)>) -> Step<N, O, T, R> {
+    pub fn redirect<N, I>(self, mut rewrite: impl FnMut(T, M) -> I) -> Step<N, O, T, R>
+    where
+        I: IntoIterator<Item = (T, N)>,
+    {
         Step {
             records: self.records,
             ahead: self.ahead.into_iter().flat_map(|(t, m)| rewrite(t, m)).collect(),
@@ -376,6 +379,15 @@ impl<M, O, T, R> Step<M, O, T, R> {
             trace: self.trace,
             sealed: (),
         }
+    }
+}
+
+/// Puts `more` behind a list: in its place, as most steps are merged into empty ones.
+fn append<T>(list: &mut Vec<T>, more: Vec<T>) {
+    if list.is_empty() {
+        *list = more;
+    } else {
+        list.extend(more);
     }
 }
 

@@ -3,20 +3,28 @@
 //! Keys of our own are on P-256, which is much the fastest to sign with; keys on P-384, the
 //! default elsewhere, are verified too. Signatures are over a digest that is given (the root of a
 //! Merkle tree), in DER, or over a message, as R and S side by side (COSE) or in DER (X.509).
+//!
+//! A signature draws randomness of its own, unless the key was made in a thread that wants the same
+//! signatures every time ([`crate::made::repeat`]): then its nonces are those of RFC 6979, at ten
+//! times the cost.
 
 use std::fmt;
 
 use aws_lc_rs::digest::{Digest as AwsDigest, SHA256};
+use aws_lc_rs::encoding::AsBigEndian as _;
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P256_SHA256_FIXED,
     ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA256_ASN1, ECDSA_P384_SHA384_ASN1,
     ECDSA_P384_SHA384_FIXED, EcdsaKeyPair, EcdsaVerificationAlgorithm, KeyPair as _,
     ParsedPublicKey, UnparsedPublicKey,
 };
+use p256::ecdsa::signature::hazmat::PrehashSigner as _;
+use p256::ecdsa::{Signature, SigningKey};
 use rand_core::CryptoRng;
 use zeroize::Zeroizing;
 
 use crate::hash::{Digest, sha256};
+use crate::made;
 
 /// SubjectPublicKeyInfo of a key on P-256, up to the point: ecPublicKey, prime256v1, 66 bits string.
 const SPKI_P256: [u8; 26] = [
@@ -51,6 +59,8 @@ pub struct EcError;
 pub struct EcKey {
     der: EcdsaKeyPair,
     fixed: EcdsaKeyPair,
+    /// Signs in their place, if the key is to sign the same way every time.
+    repeating: Option<SigningKey>,
     public: EcPublic,
 }
 
@@ -91,7 +101,13 @@ impl EcKey {
 
     fn from_pairs((der, fixed): (EcdsaKeyPair, EcdsaKeyPair)) -> Option<Self> {
         let public = EcPublic::from_point(Curve::P256, der.public_key().as_ref()).ok()?;
-        Some(Self { der, fixed, public })
+        let repeating = if made::repeats() {
+            let number = der.private_key().as_be_bytes().ok()?;
+            Some(SigningKey::from_slice(number.as_ref()).ok()?)
+        } else {
+            None
+        };
+        Some(Self { der, fixed, repeating, public })
     }
 
     /// The private key as a PKCS #8 document, to be kept in the node's vault.
@@ -110,32 +126,42 @@ impl EcKey {
         &self.public
     }
 
-    /// Signs a digest as it is: DER. Not deterministic.
+    /// Signs a digest as it is: DER.
     ///
     /// # Panics
     /// If the operating system has no randomness.
     #[must_use]
     pub fn sign_digest(&self, digest: &Digest) -> Vec<u8> {
-        let digest = imported(digest);
-        self.der.sign_digest(&digest).expect("a digest of 32 bytes is signed").as_ref().to_vec()
+        match &self.repeating {
+            Some(key) => repeated(key, digest).to_der().as_bytes().to_vec(),
+            None => drawn(&self.der, digest),
+        }
     }
 
-    /// Signs SHA-256 of a message: R and S, 64 bytes. Not deterministic.
+    /// Signs SHA-256 of a message: R and S, 64 bytes.
     #[must_use]
     pub fn sign_fixed(&self, message: &[u8]) -> Vec<u8> {
-        sign(&self.fixed, message)
+        let digest = sha256(message);
+        match &self.repeating {
+            Some(key) => repeated(key, &digest).to_bytes().to_vec(),
+            None => drawn(&self.fixed, &digest),
+        }
     }
 
-    /// Signs SHA-256 of a message: DER. Not deterministic.
+    /// Signs SHA-256 of a message: DER.
     #[must_use]
     pub fn sign(&self, message: &[u8]) -> Vec<u8> {
-        sign(&self.der, message)
+        self.sign_digest(&sha256(message))
     }
 }
 
-fn sign(pair: &EcdsaKeyPair, message: &[u8]) -> Vec<u8> {
-    let digest = imported(&sha256(message));
-    pair.sign_digest(&digest).expect("a digest of 32 bytes is signed").as_ref().to_vec()
+fn drawn(pair: &EcdsaKeyPair, digest: &Digest) -> Vec<u8> {
+    let signature = pair.sign_digest(&imported(digest));
+    signature.expect("a digest of 32 bytes is signed").as_ref().to_vec()
+}
+
+fn repeated(key: &SigningKey, digest: &Digest) -> Signature {
+    key.sign_prehash(&digest.0).expect("a digest of 32 bytes is signed")
 }
 
 fn imported(digest: &Digest) -> AwsDigest {

@@ -1,4 +1,5 @@
-//! Signatures in a thread that runs all members of a network: remembered, or stood in for.
+//! Signatures in a thread that runs all members of a network: remembered, stood in for, or made the
+//! same way every time.
 //!
 //! Whoever made a signature knows that it verifies. A node gains little by that; in a program that
 //! runs all members of a network in one thread nearly every signature is made in the thread that
@@ -7,9 +8,13 @@
 //! and is checked as ever.
 //!
 //! A simulator goes further for most of its seeds: it has [`stand_in`] put a hash of its own in
-//! place of each signature, of members and of views. What is then accepted is worth nothing outside
+//! place of each signature, of members and of views, and of each exchange of keys that a dealing is
+//! sealed with. What is then accepted is worth nothing outside
 //! that thread. This crate has no such hash, and a test of the workspace sees to it that nobody but
 //! the simulator names this module.
+//!
+//! ECDSA on P-256 is the one signature here that draws randomness. For a seed to be the same twice
+//! a simulator has it [`repeat`]ed; what is accepted does not change.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -47,13 +52,15 @@ enum Mode {
     Remembers(Made),
     /// It makes and checks none.
     StandsIn(StandIn),
+    /// It makes and checks them, and makes each the same way every time.
+    Repeats,
 }
 
 thread_local! {
     static MODE: RefCell<Mode> = const { RefCell::new(Mode::Plain) };
 }
 
-/// While this lives, its thread remembers signatures or stands in for them.
+/// While this lives, its thread remembers signatures, stands in for them or repeats them.
 #[derive(Debug)]
 #[must_use = "the thread forgets when this is dropped"]
 pub struct Memory(());
@@ -70,10 +77,22 @@ pub fn stand_in(half: StandIn) -> Memory {
     Memory(())
 }
 
+/// Lets the keys on P-256 that this thread makes from now on sign the same way every time
+/// (RFC 6979).
+pub fn repeat() -> Memory {
+    MODE.set(Mode::Repeats);
+    Memory(())
+}
+
 /// Whether this thread knows its own signatures without checking them.
 #[must_use]
 pub fn remembers() -> bool {
-    MODE.with_borrow(|mode| !matches!(mode, Mode::Plain))
+    MODE.with_borrow(|mode| matches!(mode, Mode::Remembers(_) | Mode::StandsIn(_)))
+}
+
+/// Whether keys that are made now sign the same way every time.
+pub(crate) fn repeats() -> bool {
+    MODE.with_borrow(|mode| matches!(mode, Mode::Repeats))
 }
 
 impl Drop for Memory {
@@ -82,11 +101,20 @@ impl Drop for Memory {
     }
 }
 
+/// What stands in for the secret that a drawn key shares with its receiver's, if this thread makes no
+/// exchange: then what was drawn goes over the wire in place of its public key.
+pub(crate) fn exchange(drawn: &[u8; 32], receiver: &[u8; 32]) -> Option<[u8; 32]> {
+    instead(receiver, "quorate.exchange", &Digest(*drawn)).map(|bytes| {
+        let (half, _) = bytes.split_first_chunk().expect("64 bytes");
+        *half
+    })
+}
+
 /// What stands in for the signature, if this thread makes none.
 pub(crate) fn instead(key: &[u8], domain: &str, digest: &Digest) -> Option<[u8; 64]> {
     let half = MODE.with_borrow(|mode| match mode {
         Mode::StandsIn(half) => Some(*half),
-        Mode::Plain | Mode::Remembers(_) => None,
+        Mode::Plain | Mode::Remembers(_) | Mode::Repeats => None,
     })?;
     let mut bytes = [0; 64];
     bytes[..32].copy_from_slice(&half(key, domain, digest));

@@ -25,6 +25,7 @@ use zeroize::Zeroizing;
 
 use crate::cipher::{self, SymmetricKey};
 use crate::hash::Hasher;
+use crate::made;
 
 const PUBLIC_PREFIX: Hrp = Hrp::parse_unchecked("age");
 const SECRET_PREFIX: Hrp = Hrp::parse_unchecked("AGE-SECRET-KEY-");
@@ -60,7 +61,10 @@ pub enum RecipientError {
 /// A member's secret encryption key (an age identity). `Debug` does not show it; erased when
 /// dropped.
 #[derive(Clone)]
-pub struct EncryptKey(StaticSecret);
+pub struct EncryptKey {
+    secret: StaticSecret,
+    public: EncryptPublicKey,
+}
 
 impl EncryptKey {
     /// Draws a fresh key.
@@ -68,13 +72,19 @@ impl EncryptKey {
     pub fn generate(rng: &mut impl CryptoRng) -> Self {
         let mut bytes = Zeroizing::new([0; 32]);
         rng.fill_bytes(bytes.as_mut());
-        Self(StaticSecret::from(*bytes))
+        Self::from_bytes(&bytes)
+    }
+
+    fn from_bytes(bytes: &[u8; 32]) -> Self {
+        let secret = StaticSecret::from(*bytes);
+        let public = EncryptPublicKey(PublicKey::from(&secret).to_bytes());
+        Self { secret, public }
     }
 
     /// The secret as age writes it: `AGE-SECRET-KEY-1...`.
     #[must_use]
     pub fn to_secret_text(&self) -> Zeroizing<String> {
-        let bytes = Zeroizing::new(self.0.to_bytes());
+        let bytes = Zeroizing::new(self.secret.to_bytes());
         Zeroizing::new(
             bech32::encode_upper::<Bech32>(SECRET_PREFIX, bytes.as_ref())
                 .expect("32 bytes fit in bech32"),
@@ -87,13 +97,19 @@ impl EncryptKey {
     /// [`RecipientError::Key`].
     pub fn from_secret_text(text: &str) -> Result<Self, RecipientError> {
         let bytes = bech32_key(text, SECRET_PREFIX).ok_or(RecipientError::Key("secret"))?;
-        Ok(Self(StaticSecret::from(*bytes)))
+        Ok(Self::from_bytes(&bytes))
     }
 
     /// The public key.
     #[must_use]
-    pub fn public(&self) -> EncryptPublicKey {
-        EncryptPublicKey(PublicKey::from(&self.0).to_bytes())
+    pub const fn public(&self) -> EncryptPublicKey {
+        self.public
+    }
+
+    /// What both sides of an exchange know; nothing if the other key lets everybody know it.
+    fn exchange(&self, other: &EncryptPublicKey) -> Option<[u8; 32]> {
+        let shared = self.secret.diffie_hellman(&PublicKey::from(other.0));
+        shared.was_contributory().then(|| shared.to_bytes())
     }
 
     fn identity(&self) -> age::x25519::Identity {
@@ -270,10 +286,17 @@ pub fn seal_to(
     aad: &[u8],
     plaintext: &[u8],
 ) -> Vec<u8> {
-    let ephemeral = EncryptKey::generate(rng);
-    let sender = ephemeral.public();
-    let shared = ephemeral.0.diffie_hellman(&PublicKey::from(recipient.0));
-    let key = exchange_key(&sender, recipient, shared.as_bytes());
+    let mut drawn = Zeroizing::new([0; 32]);
+    rng.fill_bytes(drawn.as_mut());
+    let (sender, shared) = match made::exchange(&drawn, &recipient.0) {
+        Some(shared) => (EncryptPublicKey(*drawn), shared),
+        None => {
+            let ephemeral = EncryptKey::from_bytes(&drawn);
+            let shared = ephemeral.secret.diffie_hellman(&PublicKey::from(recipient.0));
+            (ephemeral.public, shared.to_bytes())
+        }
+    };
+    let key = exchange_key(&sender, recipient, &shared);
     let mut out = sender.0.to_vec();
     out.extend_from_slice(&cipher::seal(&key, rng, aad, plaintext));
     out
@@ -290,11 +313,8 @@ pub fn open_sealed(
 ) -> Result<Vec<u8>, cipher::OpenError> {
     let (sender, text) = sealed.split_first_chunk::<32>().ok_or(cipher::OpenError)?;
     let sender = EncryptPublicKey(*sender);
-    let shared = key.0.diffie_hellman(&PublicKey::from(sender.0));
-    if !shared.was_contributory() {
-        return Err(cipher::OpenError);
-    }
-    let key = exchange_key(&sender, &key.public(), shared.as_bytes());
+    let shared = made::exchange(&sender.0, &key.public.0).or_else(|| key.exchange(&sender));
+    let key = exchange_key(&sender, &key.public, &shared.ok_or(cipher::OpenError)?);
     cipher::open(&key, aad, text)
 }
 

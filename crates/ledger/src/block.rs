@@ -11,9 +11,9 @@ use quorate_crypto::hash::{Digest, Hasher, sha256};
 use serde::{Deserialize, Serialize};
 
 use crate::certificate::Certificate;
-use crate::codec::{Canonical, CodecError, Reader, Writer};
+use crate::codec::{Canonical, CodecError, Reader, Writer, decode_message};
 use crate::ids::{BlockId, Epoch, GroupId, ViewNumber};
-use crate::merkle::MerkleTree;
+use crate::merkle::{MerkleTree, leaf_hash};
 use crate::proto::{ProtoBlock, Trx};
 use crate::trx::MAX_TRX;
 use crate::view::View;
@@ -167,19 +167,23 @@ impl Canonical for Block {
     /// Reads a block; one whose trxs do not fit its header is refused.
     fn read(reader: &mut Reader<'_>) -> Result<Self, CodecError> {
         let header = BlockHeader::read(reader)?;
-        let mut content = 0;
+        let (mut content, mut leaves) = (0, Vec::new());
         let trxs = reader.list("trxs", MAX_TRXS, |reader| {
-            let before = reader.remaining();
-            let trx: Trx = reader.message("trx", MAX_TRX)?;
-            content += before - reader.remaining() - 4;
+            let bytes = reader.bytes("trx", MAX_TRX)?;
+            content += bytes.len();
             if content > MAX_CONTENT {
                 let (length, limit) = (content, MAX_CONTENT);
                 return Err(CodecError::TooLong { what: "block content", length, limit });
             }
-            Ok(trx)
+            leaves.push(leaf_hash(bytes));
+            decode_message("trx", bytes, MAX_TRX)
         })?;
-        let block = Self { header, trxs };
-        if block.body_fits() { Ok(block) } else { Err(CodecError::Invalid("block body")) }
+        // As in `body_fits`: a trx has one spelling, so its bytes are what the tree is made of.
+        let root = MerkleTree::from_leaf_hashes(leaves).root();
+        if trxs.len() != header.trx_count as usize || root != header.trx_root {
+            return Err(CodecError::Invalid("block body"));
+        }
+        Ok(Self { header, trxs })
     }
 }
 

@@ -21,6 +21,9 @@ use crate::ids::{BlockId, Epoch, GroupId, TrxId, ViewNumber};
 /// Version byte in front of every encoded value.
 pub const VERSION: u8 = 1;
 
+/// Room for most values, so that few grow while they are written.
+const USUAL_BYTES: usize = 64;
+
 /// Why bytes are not the encoding of a value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CodecError {
@@ -65,7 +68,7 @@ pub trait Canonical: Sized {
     /// The whole encoding.
     #[must_use]
     fn to_bytes(&self) -> Vec<u8> {
-        let mut writer = Writer::new();
+        let mut writer = Writer::with_capacity(USUAL_BYTES);
         writer.u8(VERSION);
         self.write(&mut writer);
         writer.finish()
@@ -178,7 +181,8 @@ impl Writer {
     /// # Panics
     /// As [`Writer::count`].
     pub fn message(&mut self, message: &impl prost::Message) {
-        self.bytes(&message.encode_to_vec());
+        self.count(message.encoded_len());
+        message.encode(&mut self.0).expect("there is room for every message");
     }
 }
 

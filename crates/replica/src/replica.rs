@@ -404,7 +404,7 @@ where
         let Some(id) = trx.trx.id() else { return };
         if trx.trx.sender_pubkey != self.config.member.public().to_string() {
             // Its sender limited its life itself, and nobody here can sign for it.
-            out.trace(Trace::new("POOL", format!("trx {id} of a client has expired")));
+            out.trace(Trace::said("POOL", format!("trx {id} of a client has expired")));
             self.drop_trx(&id, out);
             return;
         }

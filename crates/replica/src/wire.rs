@@ -283,10 +283,8 @@ pub fn verify_held<M: Message>(
     packet: &Packet,
     context: &VerifyContext,
 ) -> Result<Inbound<M>, PacketError> {
-    match packet.parts() {
-        (bytes, Signer::Nobody) => verify(bytes, context),
-        (text, signer) => check(text, packet.len(), Some(signer), context),
-    }
+    let (text, signer) = packet.parts();
+    check(text, packet.len(), signer, context)
 }
 
 /// `signer`: who would sign `text`; without, a signature is the end of it.
@@ -492,8 +490,16 @@ fn check_trx(bytes: &[u8], context: &VerifyContext) -> Option<CheckedTrx> {
     Some(CheckedTrx { trx: message, bytes: bytes.into() })
 }
 
-fn start(kind: u8, group: &GroupId) -> Writer {
-    let mut writer = Writer::new();
+/// Bytes of the beginning of a packet: magic, version, kind, group.
+const START: usize = MAGIC.len() + 2 + 16;
+/// Bytes of a length or count.
+const LENGTH: usize = 4;
+/// Room for what is short.
+const SHORT: usize = 64;
+
+/// The beginning of a packet, with room for so many bytes behind it.
+fn start(kind: u8, group: &GroupId, bytes: usize) -> Writer {
+    let mut writer = Writer::with_capacity(START + bytes);
     writer.raw(&MAGIC);
     writer.u8(WIRE_VERSION);
     writer.u8(kind);
@@ -520,7 +526,8 @@ pub fn encode_committee(
     key: &ViewKey,
     payloads: &[&(u8, Vec<u8>)],
 ) -> Packet {
-    let mut writer = start(KIND_COMMITTEE, group);
+    let length = payloads.iter().map(|(_, bytes)| 1 + LENGTH + bytes.len()).sum::<usize>();
+    let mut writer = start(KIND_COMMITTEE, group, 8 + 2 + LENGTH + length);
     view.write(&mut writer);
     writer.u16(sender.0);
     writer.list(payloads, |writer, (kind, bytes)| {
@@ -538,7 +545,7 @@ pub fn encode_member(
     to: &MemberPublicKey,
     message: &ChangeMessage,
 ) -> Packet {
-    let mut writer = start(KIND_MEMBER, group);
+    let mut writer = start(KIND_MEMBER, group, SHORT);
     key.public().write(&mut writer);
     to.write(&mut writer);
     writer.bytes(&message.encode());
@@ -548,7 +555,8 @@ pub fn encode_member(
 /// A gossip bundle of encoded trxs.
 #[must_use]
 pub fn encode_trxs(group: &GroupId, trxs: &[Arc<[u8]>]) -> Packet {
-    let mut writer = start(KIND_TRXS, group);
+    let length = trxs.iter().map(|trx| LENGTH + trx.len()).sum::<usize>();
+    let mut writer = start(KIND_TRXS, group, LENGTH + length);
     writer.list(trxs, |writer, trx| writer.bytes(trx));
     writer.finish().into()
 }
@@ -556,7 +564,9 @@ pub fn encode_trxs(group: &GroupId, trxs: &[Arc<[u8]>]) -> Packet {
 /// Blocks with their certificates.
 #[must_use]
 pub fn encode_blocks(group: &GroupId, blocks: &[CertifiedBytes]) -> Packet {
-    let mut writer = start(KIND_BLOCKS, group);
+    let lengths = blocks.iter().map(|(block, certificate)| block.len() + certificate.len());
+    let length = lengths.map(|length| 2 * LENGTH + length).sum::<usize>();
+    let mut writer = start(KIND_BLOCKS, group, LENGTH + length);
     writer.list(blocks, |writer, (block, certificate)| {
         writer.bytes(block);
         writer.bytes(certificate);
@@ -567,7 +577,7 @@ pub fn encode_blocks(group: &GroupId, blocks: &[CertifiedBytes]) -> Packet {
 /// What this node's head is.
 #[must_use]
 pub fn encode_head(group: &GroupId, id: BlockId, hash: &Digest, epoch: Epoch) -> Packet {
-    let mut writer = start(KIND_HEAD, group);
+    let mut writer = start(KIND_HEAD, group, SHORT);
     id.write(&mut writer);
     hash.write(&mut writer);
     epoch.write(&mut writer);
@@ -577,7 +587,7 @@ pub fn encode_head(group: &GroupId, id: BlockId, hash: &Digest, epoch: Epoch) ->
 /// Asks for certified blocks.
 #[must_use]
 pub fn encode_fetch_blocks(group: &GroupId, from: BlockId, max: u32) -> Packet {
-    let mut writer = start(KIND_FETCH_BLOCKS, group);
+    let mut writer = start(KIND_FETCH_BLOCKS, group, SHORT);
     from.write(&mut writer);
     writer.u32(max);
     writer.finish().into()
@@ -586,13 +596,13 @@ pub fn encode_fetch_blocks(group: &GroupId, from: BlockId, max: u32) -> Packet {
 /// Asks for the genesis documents.
 #[must_use]
 pub fn encode_fetch_genesis(group: &GroupId) -> Packet {
-    start(KIND_FETCH_GENESIS, group).finish().into()
+    start(KIND_FETCH_GENESIS, group, SHORT).finish().into()
 }
 
 /// The genesis documents.
 #[must_use]
 pub fn encode_genesis(group: &GroupId, documents: &GenesisDocuments) -> Packet {
-    let mut writer = start(KIND_GENESIS, group);
+    let mut writer = start(KIND_GENESIS, group, SHORT);
     documents.write(&mut writer);
     writer.finish().into()
 }

@@ -9,6 +9,7 @@
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
+use quorate_crypto::hash::{Digest, sha256_concat};
 use quorate_simulator::faults::{Counts, Faults};
 use quorate_simulator::{Crypto, Options, Protocol, run_knob, run_seed};
 
@@ -42,13 +43,14 @@ fn main() -> ExitCode {
             continue;
         }
         let (mut counts, mut failures) = (Counts::default(), BTreeMap::new());
-        let mut virtual_ms = 0;
+        let (mut virtual_ms, mut digest) = (0, Digest::default());
         for seed in first..first + seeds {
             let outcome = match knob {
                 "swarm" => run_seed(&options, seed),
                 knob => run_knob(&options, knob, seed),
             };
             counts.merge(&outcome.faults);
+            digest = sha256_concat(&[&digest.0, &outcome.digest.0]);
             virtual_ms += outcome.virtual_ms;
             if let Some(violation) = outcome.violation {
                 failures.insert(seed, violation);
@@ -56,7 +58,7 @@ fn main() -> ExitCode {
         }
         let seconds = virtual_ms / 1_000;
         print!("{knob}: {} of {seeds} seeds failed in {seconds} virtual s; ", failures.len());
-        println!("{:?}", counts.0);
+        println!("digest {digest}; {:?}", counts.0);
         for (seed, violation) in &failures {
             println!("  seed {seed}: {} ({})", violation.property, violation.detail);
         }

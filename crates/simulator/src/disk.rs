@@ -83,11 +83,12 @@ pub struct FaultyDisk {
 
 fn splice(content: &mut Vec<u8>, offset: u64, bytes: &[u8]) {
     let start = usize::try_from(offset).expect("simulated files fit memory");
-    let end = start + bytes.len();
-    if content.len() < end {
-        content.resize(end, 0);
+    if content.len() < start {
+        content.resize(start, 0);
     }
-    content[start..end].copy_from_slice(bytes);
+    let (over, behind) = bytes.split_at(bytes.len().min(content.len() - start));
+    content[start..start + over.len()].copy_from_slice(over);
+    content.extend_from_slice(behind);
 }
 
 fn cut(content: &mut Vec<u8>, len: u64) {
@@ -256,7 +257,7 @@ impl FaultyDisk {
 
     /// A path of this handle as a path of the disk.
     fn at(&self, path: &str) -> String {
-        format!("{}{path}", self.root)
+        [self.root.as_str(), path].concat()
     }
 
     /// Sets how it misbehaves from now on.

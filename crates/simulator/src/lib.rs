@@ -42,18 +42,19 @@ use crate::faults::{Counts, Faults};
 use crate::keyed::KeyedGeneration;
 use crate::properties::Violation;
 use crate::shrink::{Reduction, Shrunk};
+use crate::signed::keys::Kind;
 use crate::traitor::{Traitor, Treason};
 use crate::world::{CftWorld, Outcome, Plan, PoaWorld};
 
-/// Every so many seeds one runs the real threshold cryptography and signatures.
+/// Every so many seeds one runs the real cryptography: threshold schemes, signatures, certificates.
 pub const REAL_EVERY: u64 = 20;
 
 /// Which cryptography a run uses.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Crypto {
-    /// Keyed hashes instead of it and of signatures; the real ones for one seed of [`REAL_EVERY`].
+    /// Keyed hashes instead of it; the real one for one seed of [`REAL_EVERY`].
     Mixed,
-    /// The real ones for all seeds.
+    /// The real one for all seeds.
     Real,
 }
 
@@ -98,7 +99,7 @@ pub struct Options {
     pub first: u64,
     /// Number of seeds.
     pub seeds: u64,
-    /// Threshold cryptography.
+    /// Cryptography.
     pub crypto: Crypto,
     /// Whether to print what happens to standard error.
     pub trace: bool,
@@ -230,13 +231,20 @@ pub fn run_knob(options: &Options, knob: &str, seed: u64) -> Outcome {
 }
 
 fn run_plan(options: &Options, seed: u64, plan: Plan) -> Outcome {
-    if options.protocol == Protocol::Cft {
-        guarded(|| CftWorld::new(seed, plan).run())
-    } else if options.crypto == Crypto::Real || seed.is_multiple_of(REAL_EVERY) {
-        guarded(|| PoaWorld::<Traitor<BlsGeneration>>::new(seed, plan).run())
-    } else {
-        let _memory = made::stand_in(keyed::signature);
-        guarded(|| PoaWorld::<Traitor<KeyedGeneration>>::new(seed, plan).run())
+    let real = options.crypto == Crypto::Real || seed.is_multiple_of(REAL_EVERY);
+    match (options.protocol, real) {
+        (Protocol::Poa, true) => {
+            guarded(|| PoaWorld::<Traitor<BlsGeneration>>::new(seed, plan).run())
+        }
+        (Protocol::Poa, false) => {
+            let _memory = made::stand_in(keyed::signature);
+            guarded(|| PoaWorld::<Traitor<KeyedGeneration>>::new(seed, plan).run())
+        }
+        (Protocol::Cft, true) => {
+            let _memory = made::repeat();
+            guarded(|| CftWorld::new(seed, plan, Kind::Real).run())
+        }
+        (Protocol::Cft, false) => guarded(|| CftWorld::new(seed, plan, Kind::Hashed).run()),
     }
 }
 

@@ -102,6 +102,9 @@ fn seeds_of_bugs_hold() {
     hold(4, 1, 501, 1);
     hold(4, 1, 660, 1);
     hold(7, 2, 93, 1);
+    // Two flooders answered each other's floods with more, until no memory was left.
+    hold(10, 3, 127, 1);
+    hold(10, 3, 173, 1);
 }
 
 #[test]

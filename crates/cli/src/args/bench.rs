@@ -138,6 +138,10 @@ pub struct LoadArgs {
     /// Epoch interval in milliseconds.
     #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u64).range(500..=60_000))]
     pub interval: u64,
+    /// Afterwards, under the same load, kill the last producer, start it again after 3 seconds, and
+    /// measure how long no block is seen and how soon it has caught up.
+    #[arg(long)]
+    pub kill: bool,
     /// Write the result into the section `load` of this Markdown file.
     #[arg(long, value_name = "FILE")]
     pub write: Option<PathBuf>,

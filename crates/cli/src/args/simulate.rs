@@ -50,7 +50,7 @@ pub struct SimArgs {
     /// The first seed.
     #[arg(long, default_value_t = 1, value_name = "FIRST")]
     pub seed: u64,
-    /// Use the real threshold cryptography for every seed, not for one of twenty.
+    /// Use the real cryptography for every seed, not for one of twenty.
     #[arg(long)]
     pub real: bool,
     /// Write what happens to standard error.

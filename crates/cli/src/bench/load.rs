@@ -35,8 +35,14 @@ const WARM_UP: Duration = Duration::from_secs(5);
 const WATCH_EVERY: Duration = Duration::from_millis(10);
 /// Posts signed ahead, per second of load. More than a machine of today orders.
 const SIGNED_PER_SECOND: u64 = 6000;
-/// How long to wait before posting again where the pool was full.
+/// How long to wait before posting again where the pool was full, or elsewhere where nobody answers.
 const BACK_OFF: Duration = Duration::from_millis(50);
+/// How long a producer that was killed stays down, as in the prediction.
+const DOWN: Duration = Duration::from_secs(3);
+/// Load after a producer was killed: it is back and has caught up long before.
+const AFTER_KILL: Duration = Duration::from_secs(15);
+/// How long it may take to catch up.
+const CATCH_UP: Duration = Duration::from_secs(30);
 
 /// What was measured.
 #[derive(Clone, Debug, Serialize)]
@@ -55,7 +61,20 @@ struct Figures {
     memory_mb: Vec<f64>,
     idle_cpu_percent: Vec<f64>,
     load_cpu_percent: Vec<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    killed: Option<Killed>,
     command: String,
+}
+
+/// What became of a producer that was killed, and of the others.
+#[derive(Clone, Debug, Serialize)]
+struct Killed {
+    /// Longest time without a block from then on, as a client sees them at another producer.
+    gap_ms: f64,
+    /// From its start until its API answers.
+    start_ms: f64,
+    /// From then on, until it has the head that the others had then.
+    catch_up_ms: f64,
 }
 
 /// Runs the benchmark.
@@ -81,7 +100,8 @@ pub async fn run(args: &LoadArgs) -> Result<Report> {
     let signed = sign(&group, args)?;
     bar.finish_and_clear();
 
-    let measured = usage(&pids, load(&group, signed, args)).await?;
+    let length = Duration::from_secs(args.seconds);
+    let measured = usage(&pids, load(&group, signed, args, length)).await?;
     let (run, busy) = measured;
     let run = run?;
     let mut figures = run.figures(args);
@@ -91,6 +111,9 @@ pub async fn run(args: &LoadArgs) -> Result<Report> {
         let (now, peak) = memory(*pid)?;
         figures.memory_mb.push(round(now as f64 / 1e6));
         figures.memory_peak_mb.push(round(peak as f64 / 1e6));
+    }
+    if args.kill {
+        figures.killed = Some(kill(&mut cluster, &group, args).await?);
     }
     cluster.stop().await?;
     let markdown = figures.markdown();
@@ -121,6 +144,7 @@ pub async fn per_post(binary: &Path, trx_bytes: usize) -> Result<PerPost> {
         clients: 1200,
         members: 64,
         interval: 500,
+        kill: false,
         write: None,
     };
     let mut cluster = Cluster::new(binary, None)?;
@@ -131,7 +155,7 @@ pub async fn per_post(binary: &Path, trx_bytes: usize) -> Result<PerPost> {
     let pids: Vec<u32> = node.into_iter().chain([std::process::id()]).collect();
     let cpu = |pids: &[u32]| pids.iter().map(|pid| cpu_seconds(*pid)).collect::<Result<Vec<_>>>();
     let before = cpu(&pids)?;
-    let run = load(&group, signed, &args).await?;
+    let run = load(&group, signed, &args, Duration::from_secs(args.seconds)).await?;
     let after = cpu(&pids)?;
     cluster.stop().await?;
     let posts = run.all.max(1) as f64;
@@ -175,6 +199,42 @@ fn sign(group: &Group, args: &LoadArgs) -> Result<Vec<Signed>> {
     Ok(posts(recipe, count))
 }
 
+/// Kills the last producer under load and starts it again.
+async fn kill(cluster: &mut Cluster, group: &Group, args: &LoadArgs) -> Result<Killed> {
+    let seconds = (DOWN + AFTER_KILL).as_secs();
+    let signed = sign(group, &LoadArgs { seconds, ..args.clone() })?;
+    let victim = group.members.last().expect("a group has members");
+    let blow = async {
+        sleep(WARM_UP).await;
+        let node = cluster.node_mut(&victim.name);
+        let killed = Instant::now();
+        node.kill();
+        sleep(DOWN).await;
+        let started = Instant::now();
+        node.start()?;
+        node.ready().await?;
+        let ready = Instant::now();
+        let head = group.owner().api.consensus(&group.id).await?.curr_block_id;
+        let level = async {
+            // Before the group is open nobody answers for it.
+            while victim.api.consensus(&group.id).await.map_or(0, |now| now.curr_block_id) < head {
+                sleep(WATCH_EVERY).await;
+            }
+        };
+        let late = |_| CliError::failed(format!("{} did not catch up in time", victim.name));
+        tokio::time::timeout(CATCH_UP, level).await.map_err(late)?;
+        Ok::<_, CliError>((killed, started, ready, Instant::now()))
+    };
+    let length = DOWN + AFTER_KILL;
+    let (run, (killed, started, ready, level)) =
+        tokio::try_join!(load(group, signed, args, length), blow)?;
+    let after = run.seen.iter().copied().filter(|at| *at > killed);
+    let times: Vec<Instant> = std::iter::once(killed).chain(after).collect();
+    let gap = times.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or(AFTER_KILL);
+    let ms = |time: Duration| round(time.as_secs_f64() * 1e3);
+    Ok(Killed { gap_ms: ms(gap), start_ms: ms(ready - started), catch_up_ms: ms(level - ready) })
+}
+
 /// Runs something, and how much of a core each process used meanwhile, in percent.
 async fn usage<T>(pids: &[u32], what: impl Future<Output = T>) -> Result<(T, Vec<f64>)> {
     let before: Vec<f64> = pids.iter().map(|pid| cpu_seconds(*pid)).collect::<Result<_>>()?;
@@ -198,6 +258,8 @@ struct Run {
     blocks: u64,
     refused: u64,
     latencies_us: Vec<u64>,
+    /// When blocks were seen.
+    seen: Vec<Instant>,
 }
 
 enum Event {
@@ -211,7 +273,12 @@ enum Event {
     Broken(String),
 }
 
-async fn load(group: &Group, signed: Vec<Signed>, args: &LoadArgs) -> Result<Run> {
+async fn load(
+    group: &Group,
+    signed: Vec<Signed>,
+    args: &LoadArgs,
+    length: Duration,
+) -> Result<Run> {
     let (events, mut inbox) = mpsc::unbounded_channel();
     let mut tasks = JoinSet::new();
     let permits = Arc::new(Semaphore::new(args.clients));
@@ -219,6 +286,7 @@ async fn load(group: &Group, signed: Vec<Signed>, args: &LoadArgs) -> Result<Run
     tasks.spawn(watch(group.owner().api.clone(), group.id.clone(), from, events.clone()));
     tasks.spawn(send(Sender {
         apis: group.members.iter().map(|m| m.api.clone()).collect(),
+        elsewhere: args.kill,
         group: group.id.clone(),
         signed,
         rate: args.rate,
@@ -227,9 +295,8 @@ async fn load(group: &Group, signed: Vec<Signed>, args: &LoadArgs) -> Result<Run
     }));
     let started = Instant::now();
     let measure_from = started + WARM_UP;
-    let length = Duration::from_secs(args.seconds);
     let end = measure_from + length;
-    let bar = progress(args.seconds, "load");
+    let bar = progress(length.as_secs(), "load");
     let mut run = Run::default();
     let mut sent: HashMap<Uuid, Instant> = HashMap::new();
     // A block can be seen before the answer to the request that brought its posts.
@@ -244,6 +311,7 @@ async fn load(group: &Group, signed: Vec<Signed>, args: &LoadArgs) -> Result<Run
                 if seen >= measure_from {
                     run.blocks += 1;
                 }
+                run.seen.push(seen);
                 for id in ids {
                     match sent.remove(&id) {
                         Some(at) => run.count(at, seen, measure_from, &permits, args),
@@ -266,7 +334,9 @@ async fn load(group: &Group, signed: Vec<Signed>, args: &LoadArgs) -> Result<Run
 }
 
 struct Sender {
-    apis: Vec<Api>,
+    apis: Arc<[Api]>,
+    /// Whether a post goes to another producer where nobody answers.
+    elsewhere: bool,
     group: String,
     signed: Vec<Signed>,
     rate: Option<u64>,
@@ -276,7 +346,7 @@ struct Sender {
 
 /// Sends all posts, to each producer in turn, as permits (closed loop) or time (open loop) allow.
 async fn send(sender: Sender) {
-    let Sender { apis, group, signed, rate, permits, events } = sender;
+    let Sender { apis, elsewhere, group, signed, rate, permits, events } = sender;
     let path: Arc<str> = format!("/api/v1/node/{group}/trx").into();
     let started = Instant::now();
     let mut requests = JoinSet::new();
@@ -288,21 +358,34 @@ async fn send(sender: Sender) {
             // Given back when the post is seen in a block.
             permit.forget();
         }
-        let api = apis[n % apis.len()].clone();
-        requests.spawn(request(api, path.clone(), post, events.clone()));
+        let apis = Apis { all: Arc::clone(&apis), home: n % apis.len(), elsewhere };
+        requests.spawn(request(apis, path.clone(), post, events.clone()));
         while requests.try_join_next().is_some() {}
     }
     while requests.join_next().await.is_some() {}
 }
 
+/// Where a post goes.
+struct Apis {
+    all: Arc<[Api]>,
+    home: usize,
+    /// Whether it goes to the next producer if this one does not take it.
+    elsewhere: bool,
+}
+
 /// Sends one post, again and again while the pool is full.
-async fn request(api: Api, path: Arc<str>, post: Signed, events: mpsc::UnboundedSender<Event>) {
+async fn request(apis: Apis, path: Arc<str>, post: Signed, events: mpsc::UnboundedSender<Event>) {
     let at = Instant::now();
+    let mut place = apis.home;
     loop {
-        match api.post::<IgnoredAny>(&path, &post.body).await {
+        match apis.all[place].post::<IgnoredAny>(&path, &post.body).await {
             Ok(_) => break,
             Err(ApiError::Refused { status: 429, .. }) => {
                 let _ = events.send(Event::Full);
+                sleep(BACK_OFF).await;
+            }
+            Err(_) if apis.elsewhere => {
+                place = (place + 1) % apis.all.len();
                 sleep(BACK_OFF).await;
             }
             Err(error) => {
@@ -399,6 +482,7 @@ impl Run {
             memory_mb: Vec::new(),
             idle_cpu_percent: Vec::new(),
             load_cpu_percent: Vec::new(),
+            killed: None,
             command: std::env::args()
                 .skip(1)
                 .fold("quorate".to_owned(), |line, arg| format!("{line} {arg}")),
@@ -412,7 +496,7 @@ impl Figures {
             let texts: Vec<String> = values.iter().map(|v| format!("{v:.1}")).collect();
             format!("{} {unit}", texts.join(", "))
         };
-        vec![
+        let mut rows = vec![
             ("producers", self.producers.to_string()),
             ("payload of a post", format!("{} bytes", self.payload_bytes)),
             ("epoch interval", format!("{} ms", self.epoch_interval_ms)),
@@ -427,7 +511,14 @@ impl Figures {
             ("memory of each producer, at the end", list(&self.memory_mb, "MB")),
             ("core used by each producer, idle", list(&self.idle_cpu_percent, "%")),
             ("core used by each producer, loaded", list(&self.load_cpu_percent, "%")),
-        ]
+        ];
+        if let Some(killed) = &self.killed {
+            let ms = |value: f64| format!("{value:.0} ms");
+            rows.push(("one killed: longest time without a block", ms(killed.gap_ms)));
+            rows.push(("one killed: from its start to its API", ms(killed.start_ms)));
+            rows.push(("one killed: from then on to the others' head", ms(killed.catch_up_ms)));
+        }
+        rows
     }
 
     fn human(&self) -> String {

@@ -78,7 +78,7 @@ impl<K: Threshold> Agreement<K> {
         for message in &this.said {
             step.send(Target::All, message.clone());
         }
-        this.trace(&mut step, "BA-9", "says again what it said before the restart");
+        this.trace(&mut step, "BA-9", || "says again what it said before the restart".into());
         if let Some(value) = this.decided {
             step.output(value);
             this.begin_if_idle(value, &mut step);
@@ -282,7 +282,7 @@ impl<K: Threshold> Agreement<K> {
             self.halted = true;
             self.tallies.clear();
             self.passed.clear();
-            self.trace(step, "BA-8", &format!("{count} members have decided: rests"));
+            self.trace(step, "BA-8", move || format!("{count} members have decided: rests"));
         }
     }
 
@@ -298,20 +298,20 @@ impl<K: Threshold> Agreement<K> {
         }
         // BA-3: accept what 2f + 1 say; the first accepted value goes into AUX.
         if let Some(value) = tally.accept(committee.certificate()) {
-            self.trace(step, "BA-3", &format!("round {round}: accepts {}", u8::from(value)));
+            self.trace(step, "BA-3", move || format!("round {round}: accepts {}", u8::from(value)));
             return true;
         }
         let Some(first) = tally.first_accepted() else { return false };
         if !tally.aux.contains_key(&me) {
             self.say(AgreementMessage::Aux { round, value: first }, step);
-            self.trace(step, "BA-3", &format!("round {round}: AUX {}", u8::from(first)));
+            self.trace(step, "BA-3", move || format!("round {round}: AUX {}", u8::from(first)));
             return true;
         }
         // BA-4: n - f AUX of accepted values make CONF.
         if !tally.conf.contains_key(&me) {
             let Some(values) = tally.seen(committee.correct()) else { return false };
             self.say(AgreementMessage::Conf { round, values }, step);
-            self.trace(step, "BA-4", &format!("round {round}: CONF {values}"));
+            self.trace(step, "BA-4", move || format!("round {round}: CONF {values}"));
             return true;
         }
         // BA-5: n - f CONF within the accepted values.
@@ -322,7 +322,7 @@ impl<K: Threshold> Agreement<K> {
                 tally.confirmation(committee.correct())
             };
             let Some(values) = tally.confirmed else { return false };
-            self.trace(step, "BA-5", &format!("round {round}: confirmed {values}"));
+            self.trace(step, "BA-5", move || format!("round {round}: confirmed {values}"));
             return true;
         }
         let Some(values) = tally.confirmed else { return false };
@@ -348,7 +348,8 @@ impl<K: Threshold> Agreement<K> {
 
     fn decide(&mut self, value: bool, first: u64, line: &'static str, step: &mut AgreementStep) {
         self.decided = Some(value);
-        self.trace(step, line, &format!("round {}: decides {}", self.round, u8::from(value)));
+        let round = self.round;
+        self.trace(step, line, move || format!("round {round}: decides {}", u8::from(value)));
         self.say(AgreementMessage::Term { value, from: first }, step);
         step.output(value);
     }
@@ -372,7 +373,7 @@ impl<K: Threshold> Agreement<K> {
         let kind = if value { Kind::BValTrue } else { Kind::BValFalse };
         step.record(self.seat.note(kind, round, &[mark]));
         self.spread(AgreementMessage::BVal { round, value }, step);
-        self.trace(step, line, &format!("round {round}: BVAL {}", u8::from(value)));
+        self.trace(step, line, move || format!("round {round}: BVAL {}", u8::from(value)));
     }
 
     /// Makes a statement durable and says it to all, this member included.
@@ -427,14 +428,14 @@ impl<K: Threshold> Agreement<K> {
             self.tally(round).released = true;
             if let Some(share) = self.coin.share(round) {
                 self.say(AgreementMessage::Share { round, share }, step);
-                self.trace(step, "BA-6", &format!("round {round}: releases its coin share"));
+                self.trace(step, "BA-6", move || format!("round {round}: releases its coin share"));
             }
         }
         if !self.joints.contains_key(&round) {
             let joint = self.offered_coin(step).or_else(|| self.combined_coin(step))?;
             let coin = u8::from(Coin::<K>::value(&joint));
             self.joints.insert(round, joint);
-            self.trace(step, "BA-6", &format!("round {round}: the coin is {coin}"));
+            self.trace(step, "BA-6", move || format!("round {round}: the coin is {coin}"));
         }
         self.joints.get(&round).map(Coin::<K>::value)
     }
@@ -523,7 +524,13 @@ impl<K: Threshold> Agreement<K> {
         }
     }
 
-    fn trace<O>(&self, step: &mut Step<AgreementMessage, O>, line: &'static str, text: &str) {
-        step.trace(Trace::new(line, format!("proposer {}: {text}", self.seat.proposer)));
+    fn trace<O>(
+        &self,
+        step: &mut Step<AgreementMessage, O>,
+        line: &'static str,
+        text: impl Fn() -> String + Send + Sync + 'static,
+    ) {
+        let proposer = self.seat.proposer;
+        step.trace(Trace::new(line, move || format!("proposer {proposer}: {}", text())));
     }
 }

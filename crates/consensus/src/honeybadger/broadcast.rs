@@ -70,7 +70,7 @@ impl Broadcast {
             for member in members.filter(|member| *member != this.seat.me) {
                 this.repeat(member, &mut step);
             }
-            this.trace(&mut step, "RBC-7", "says again what it said before the restart");
+            this.trace(&mut step, "RBC-7", || "says again what it said before the restart".into());
         }
         // The crash may have cut a turn short: go on where the notes end.
         this.progress(&mut step);
@@ -97,7 +97,8 @@ impl Broadcast {
                 step.send(Target::One(member), BroadcastMessage::Init(fragment.clone()));
             }
         }
-        self.trace(&mut step, "RBC-1", &format!("proposes {} bytes", value.len()));
+        let length = value.len();
+        self.trace(&mut step, "RBC-1", move || format!("proposes {length} bytes"));
         let own = self.fragments[self.seat.me.get()].clone();
         self.echo(own, &mut step);
         self.progress(&mut step);
@@ -158,7 +159,7 @@ impl Broadcast {
             step.record(self.seat.note(Kind::Echo, 0, &write_fragment(&fragment)));
         }
         step.send(Target::All, BroadcastMessage::Echo(fragment.clone()));
-        self.trace(step, "RBC-2", &format!("ECHO {}", short(&root)));
+        self.trace(step, "RBC-2", move || format!("ECHO {}", short(&root)));
         self.count_own_echo(fragment);
     }
 
@@ -217,9 +218,9 @@ impl Broadcast {
             let by_echo = echoed.iter().find(|(_, count)| **count >= committee.correct());
             let by_ready = readied.iter().find(|(_, count)| **count >= committee.one_correct());
             if let Some((root, count)) = by_echo {
-                self.say_ready(*root, "RBC-4", &format!("{count} ECHO"), step);
+                self.say_ready(*root, "RBC-4", format!("{count} ECHO"), step);
             } else if let Some((root, count)) = by_ready {
-                self.say_ready(*root, "RBC-5", &format!("{count} READY"), step);
+                self.say_ready(*root, "RBC-5", format!("{count} READY"), step);
             }
         }
         // RBC-6: 2f + 1 READY and n - 2f ECHO.
@@ -230,10 +231,16 @@ impl Broadcast {
         }
     }
 
-    fn say_ready(&mut self, root: Digest, line: &'static str, why: &str, step: &mut BroadcastStep) {
+    fn say_ready(
+        &mut self,
+        root: Digest,
+        line: &'static str,
+        why: String,
+        step: &mut BroadcastStep,
+    ) {
         step.record(self.seat.note(Kind::Ready, 0, &root.0));
         step.send(Target::All, BroadcastMessage::Ready(root));
-        self.trace(step, line, &format!("READY {} after {why}", short(&root)));
+        self.trace(step, line, move || format!("READY {} after {why}", short(&root)));
         self.ready = Some(root);
         self.readies.insert(self.seat.me, root);
     }
@@ -251,14 +258,18 @@ impl Broadcast {
         self.readies.clear();
         let delivery = match shards::join(committee, root, &given) {
             Some(value) => {
-                let text = format!("delivers {} bytes under {}", value.len(), short(root));
-                self.trace(step, "RBC-6", &text);
+                let (length, root) = (value.len(), *root);
+                let text = move || format!("delivers {length} bytes under {}", short(&root));
+                self.trace(step, "RBC-6", text);
                 Delivery::Value(value.into())
             }
             None => {
                 let proposer = self.seat.proposer;
                 step.accuse(Evidence::new(proposer, Fault::BadRoot, short(root)));
-                self.trace(step, "RBC-6", &format!("{} is no proposal's root", short(root)));
+                let root = *root;
+                self.trace(step, "RBC-6", move || {
+                    format!("{} is no proposal's root", short(&root))
+                });
                 Delivery::Invalid
             }
         };
@@ -289,8 +300,14 @@ impl Broadcast {
         }
     }
 
-    fn trace<M, O>(&self, step: &mut Step<M, O>, line: &'static str, text: &str) {
-        step.trace(Trace::new(line, format!("proposer {}: {text}", self.seat.proposer)));
+    fn trace<M, O>(
+        &self,
+        step: &mut Step<M, O>,
+        line: &'static str,
+        text: impl Fn() -> String + Send + Sync + 'static,
+    ) {
+        let proposer = self.seat.proposer;
+        step.trace(Trace::new(line, move || format!("proposer {proposer}: {}", text())));
     }
 }
 

@@ -130,7 +130,8 @@ impl<K: Threshold> EpochState<K> {
         };
         let mut step = Step::new();
         let how = if clear { "proposes in clear" } else { "seals" };
-        self.trace(&mut step, "DEC-1", &format!("{how} {} bytes", batch.len()));
+        let length = batch.len();
+        self.trace(&mut step, "DEC-1", move || format!("{how} {length} bytes"));
         let said = self.subset.propose(me, &value);
         self.on_subset(said, &mut step);
         if mutated(Mutant::EarlyShare) && !clear {
@@ -266,7 +267,7 @@ impl<K: Threshold> EpochState<K> {
         }
         step.record(self.notes.record(proposer, Kind::Share, 0, &[1]));
         self.release_again(proposer, step);
-        self.trace(step, "DEC-2", &format!("proposer {proposer}: releases its share"));
+        self.trace(step, "DEC-2", move || format!("proposer {proposer}: releases its share"));
     }
 
     fn release_again(&mut self, proposer: NodeIndex, step: &mut EpochStep) {
@@ -291,8 +292,9 @@ impl<K: Threshold> EpochState<K> {
         let Some(key) = key.or_else(|| self.combined_key(proposer, &target, step)) else { return };
         match self.place.keys.open(&target, &target, &sealed[1..], &key) {
             Ok(batch) => {
-                let text = format!("proposer {proposer}: opens {} bytes", batch.len());
-                self.trace(step, "DEC-4", &text);
+                let length = batch.len();
+                let text = move || format!("proposer {proposer}: opens {length} bytes");
+                self.trace(step, "DEC-4", text);
                 self.doors[proposer.get()].opened = Some(batch);
             }
             Err(why) => self.blame(proposer, &why.to_string(), step),
@@ -332,8 +334,8 @@ impl<K: Threshold> EpochState<K> {
         while door.shares.len() >= needed {
             match self.place.keys.combine(Purpose::Decryption, target, &door.shares) {
                 Ok(joint) => {
-                    let text = format!("proposer {proposer}: the key is known");
-                    self.trace(step, "DEC-3", &text);
+                    let text = move || format!("proposer {proposer}: the key is known");
+                    self.trace(step, "DEC-3", text);
                     return Some(joint);
                 }
                 Err(CombineError::TooFew { .. }) => return None,
@@ -356,7 +358,8 @@ impl<K: Threshold> EpochState<K> {
 
     fn blame(&mut self, proposer: NodeIndex, why: &str, step: &mut EpochStep) {
         step.accuse(Evidence::new(proposer, Fault::BadProposal, why));
-        self.trace(step, "DEC-4", &format!("proposer {proposer}: counts as EMPTY, {why}"));
+        let why = why.to_owned();
+        self.trace(step, "DEC-4", move || format!("proposer {proposer}: counts as EMPTY, {why}"));
         self.doors[proposer.get()].opened = Some(Vec::new());
     }
 
@@ -373,12 +376,19 @@ impl<K: Threshold> EpochState<K> {
             let batch = self.doors[member.get()].opened.take().unwrap_or_default();
             batches.insert(*member, batch);
         }
-        self.trace(step, "DEC-5", &format!("decides {} proposals", batches.len()));
+        let count = batches.len();
+        self.trace(step, "DEC-5", move || format!("decides {count} proposals"));
         self.shed();
         step.output(Decision { epoch: self.epoch, batches });
     }
 
-    fn trace(&self, step: &mut EpochStep, line: &'static str, text: &str) {
-        step.trace(Trace::new(line, format!("epoch {}: {text}", self.epoch)));
+    fn trace(
+        &self,
+        step: &mut EpochStep,
+        line: &'static str,
+        text: impl Fn() -> String + Send + Sync + 'static,
+    ) {
+        let epoch = self.epoch;
+        step.trace(Trace::new(line, move || format!("epoch {epoch}: {}", text())));
     }
 }

@@ -314,7 +314,7 @@ where
             step.record(self.notes(passed).forget());
         }
         let votes = self.remembered.remove(&epoch).unwrap_or_default();
-        step.trace(Trace::new("EP-3", format!("epoch {epoch} begins")));
+        step.trace(Trace::new("EP-3", move || format!("epoch {epoch} begins")));
         self.begin(epoch, &votes, step);
     }
 
@@ -335,7 +335,7 @@ where
         let epoch = self.epoch;
         let Some(state) = self.epochs.get_mut(&epoch) else { return };
         if state.proposed() {
-            step.trace(Trace::new("EP-1", format!("epoch {epoch}: has proposed already")));
+            step.trace(Trace::new("EP-1", move || format!("epoch {epoch}: has proposed already")));
             return;
         }
         let said = state.propose(&mut env.rng, batch);
@@ -359,7 +359,7 @@ where
         } else if epoch > self.epoch {
             let near = epoch.0 - self.epoch.0 <= FUTURE_EPOCHS;
             if !near || !self.future.keep(epoch, from, body) {
-                let text = format!("drops a message of member {from} for epoch {epoch}");
+                let text = move || format!("drops a message of member {from} for epoch {epoch}");
                 step.trace(Trace::new("EP-2", text));
             }
         } else if let Some(state) = self.epochs.get_mut(&epoch) {
@@ -379,7 +379,9 @@ where
         if due {
             self.answered.insert(to, env.now);
             repeat(state, epoch, to, step);
-            step.trace(Trace::new("EP-5", format!("epoch {epoch}: says all again to {to}")));
+            step.trace(Trace::new("EP-5", move || {
+                format!("epoch {epoch}: says all again to {to}")
+            }));
         }
     }
 
@@ -390,7 +392,8 @@ where
         }
         for (epoch, state) in self.epochs.range(from..) {
             repeat(state, *epoch, to, step);
-            step.trace(Trace::new("EP-4", format!("epoch {epoch}: says all again to {to}")));
+            let said = *epoch;
+            step.trace(Trace::new("EP-4", move || format!("epoch {said}: says all again to {to}")));
             if *epoch < self.epoch && !state.rests() {
                 let again = HoneyBadgerMessage { epoch: *epoch, body: EpochMessage::Again };
                 step.send(crate::core::Target::One(to), again);
@@ -462,7 +465,7 @@ where
                 this.begin(past, &votes, &mut step);
             }
         }
-        step.trace(Trace::new("EP-7", format!("opens in epoch {epoch}")));
+        step.trace(Trace::new("EP-7", move || format!("opens in epoch {epoch}")));
         this.begin(epoch, &current, &mut step);
         (this, step)
     }
@@ -478,7 +481,7 @@ where
             Event::Wake => {}
             Event::Resend { to, from } => self.resend(to, from, &mut step),
             Event::Advance(epoch) if epoch > self.epoch => {
-                step.trace(Trace::new("EP-6", format!("epochs before {epoch} are over")));
+                step.trace(Trace::new("EP-6", move || format!("epochs before {epoch} are over")));
                 self.enter(epoch, &mut step);
             }
             Event::Advance(_) => {}

@@ -89,7 +89,7 @@ impl ProofAgreement {
         assert!(proof.len() <= MAX_PROPOSAL, "a proof of {} bytes is too large", proof.len());
         let mut step = Step::new();
         if !self.subset.proposed(self.me) {
-            step.trace(Trace::new("PRF-1", format!("proposes a proof of {} bytes", proof.len())));
+            step.trace(Trace::said("PRF-1", format!("proposes a proof of {} bytes", proof.len())));
             let said = self.subset.propose(self.me, proof);
             self.adopt(said, &mut step);
         }
@@ -166,7 +166,7 @@ impl ProofAgreement {
         }
         self.over = true;
         if invalid.is_empty() {
-            step.trace(Trace::new("PRF-3", format!("all {} proofs are in", proofs.len())));
+            step.trace(Trace::said("PRF-3", format!("all {} proofs are in", proofs.len())));
             step.output(ProofOutcome::All(proofs));
         } else {
             self.missing(invalid, step);
@@ -188,7 +188,7 @@ impl ProofAgreement {
 
     fn missing(&self, members: Vec<NodeIndex>, step: &mut ProofStep) {
         let names: Vec<String> = members.iter().map(ToString::to_string).collect();
-        step.trace(Trace::new("PRF-4", format!("no proof of {}", names.join(","))));
+        step.trace(Trace::said("PRF-4", format!("no proof of {}", names.join(","))));
         step.output(ProofOutcome::Missing(members));
     }
 }

@@ -206,7 +206,8 @@ impl<K: Threshold> Subset<K> {
         if agreement.begun() {
             return;
         }
-        step.trace(Trace::new(line, format!("proposer {proposer}: input {}", u8::from(value))));
+        let text = move || format!("proposer {proposer}: input {}", u8::from(value));
+        step.trace(Trace::new(line, text));
         let said = agreement.input(value);
         self.on_agreement(proposer, said, step);
     }
@@ -246,7 +247,7 @@ impl<K: Threshold> Subset<K> {
             .filter_map(|(proposer, slot)| Some((proposer, slot.delivery.clone()?)))
             .collect();
         let names: Vec<String> = included.keys().map(ToString::to_string).collect();
-        step.trace(Trace::new("ACS-4", format!("subset is {{{}}}", names.join(","))));
+        step.trace(Trace::said("ACS-4", format!("subset is {{{}}}", names.join(","))));
         step.output(included);
     }
 

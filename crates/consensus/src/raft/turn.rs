@@ -170,7 +170,7 @@ impl<'a> Turn<'a> {
 
     pub(super) fn trace(&mut self, line: &'static str, text: impl FnOnce() -> String) {
         if self.trace {
-            self.traces.push(Trace::new(line, text()));
+            self.traces.push(Trace::said(line, text()));
         }
     }
 

@@ -7,7 +7,7 @@ fn key(seed: u64) -> EcKey {
     EcKey::generate(&mut ChaCha20Rng::seed_from_u64(seed))
 }
 
-/// RFC 6979, A.2.5: the key, and a signature of SHA-256("sample") by somebody else.
+/// RFC 6979, A.2.5: the key, and the signature of SHA-256("sample").
 #[test]
 fn a_key_and_signature_of_the_rfc() {
     let number = "c9afa9d845ba75166b5c215767b1d6934e50c3db36e89b127b8a622b120f6721";
@@ -21,6 +21,13 @@ fn a_key_and_signature_of_the_rfc() {
     let signature = hex::decode(format!("{r}{s}")).unwrap();
     assert!(key.public().verify_fixed(b"sample", &signature));
     assert!(!key.public().verify_fixed(b"simple", &signature));
+    assert_ne!(key.sign_fixed(b"sample"), signature, "it draws randomness");
+    let _memory = made::repeat();
+    let repeating = EcKey::from_pkcs8(&key.to_pkcs8()).expect("its own key");
+    assert_eq!(repeating.sign_fixed(b"sample"), signature);
+    let der = repeating.sign(b"sample");
+    assert_eq!(der, repeating.sign_digest(&sha256(b"sample")));
+    assert!(key.public().verify(b"sample", &der));
 }
 
 /// RFC 6979, A.2.6: SHA-384 on P-384, which others sign with.

@@ -121,3 +121,21 @@ proptest! {
         prop_assert!(open_sealed(&key(1), b"", &bytes).is_err());
     }
 }
+
+#[test]
+fn what_stands_in_for_an_exchange_opens_alike_and_nowhere_else() {
+    let mut rng = ChaCha20Rng::seed_from_u64(5);
+    let (key, other) = (EncryptKey::generate(&mut rng), EncryptKey::generate(&mut rng));
+    let sealed = {
+        let _memory = made::stand_in(|key, domain, digest| {
+            Hasher::new("test").field(key).field(domain.as_bytes()).field(&digest.0).finish().0
+        });
+        let sealed = seal_to(&mut rng, &key.public(), b"aad", b"dealing");
+        assert_eq!(sealed.len(), b"dealing".len() + SEAL_TO_OVERHEAD);
+        assert_eq!(open_sealed(&key, b"aad", &sealed), Ok(b"dealing".to_vec()));
+        assert!(open_sealed(&other, b"aad", &sealed).is_err());
+        assert!(open_sealed(&key, b"other", &sealed).is_err());
+        sealed
+    };
+    assert!(open_sealed(&key, b"aad", &sealed).is_err());
+}

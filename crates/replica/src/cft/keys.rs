@@ -4,8 +4,7 @@ use quorate_crypto::hash::Digest;
 use quorate_ledger::ccf::{Notary, snapshot};
 
 /// The keys of a node: [`Notary`], and the proof that it has the key that it joins with. One
-/// implementation has real keys; a simulator's are keyed hashes, because ECDSA signatures are
-/// random.
+/// implementation has real keys; a simulator's are keyed hashes in most of its seeds.
 pub trait Keys: Notary {
     /// Signs a statement with the node's key.
     fn prove(&self, statement: &Digest) -> Vec<u8>;

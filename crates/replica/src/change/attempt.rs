@@ -82,7 +82,7 @@ impl Attempt {
 /// Takes messages and outcome out of a step; the rest goes into the turn's.
 fn merge(turn: &mut Turn<'_, '_>, step: Step<ProofMessage, ProofOutcome>) -> Said {
     let mut said = Said::default();
-    let step = step.redirect::<Infallible>(|target, message| {
+    let step = step.redirect::<Infallible, _>(|target, message| {
         let to = match target {
             Target::All => None,
             Target::One(index) => Some(index.get()),

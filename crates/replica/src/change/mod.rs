@@ -143,7 +143,7 @@ pub struct Change<G: KeyGeneration> {
     /// Erasures that wait for the next step: the keys taken must be durable first.
     erasures: Vec<Record>,
     /// Why keys could not be made, for the next step.
-    complaints: Vec<Trace>,
+    complaints: Vec<String>,
 }
 
 impl<G: KeyGeneration> Change<G> {
@@ -277,7 +277,7 @@ impl<G: KeyGeneration> Change<G> {
         let refused = self.refusal(turn.ctx, from, request, newest.max(turn.ctx.last_nonce));
         if let Some(why) = refused {
             let text = format!("{what} of {from} ignored: {why}");
-            turn.step.trace(Trace::new("CHG-2", text));
+            turn.step.trace(Trace::said("CHG-2", text));
             return None;
         }
         let start = Start { request: request.clone(), promised: None };
@@ -396,7 +396,7 @@ impl<G: KeyGeneration> Change<G> {
         }
         let Some(round) = self.rounds.get_mut(&request.nonce) else { return };
         let text = format!("change {}: final, success: {success}", request.nonce);
-        turn.step.trace(Trace::new("CHG-14", text));
+        turn.step.trace(Trace::said("CHG-14", text));
         if success && round.request == *request && round.key_generation().is_some() {
             if round.settled.is_none() {
                 let bytes = prost::Message::encode_to_vec(bundle);
@@ -431,7 +431,7 @@ impl<G: KeyGeneration> Change<G> {
             Ok(made) => made,
             Err(error) => {
                 let text = format!("change {nonce}: no keys for this member: {error}");
-                self.complaints.push(Trace::new("CHG-14", text));
+                self.complaints.push(text);
                 return None;
             }
         };
@@ -455,7 +455,7 @@ impl<G: KeyGeneration> Change<G> {
             turn.step.record(record);
         }
         for complaint in std::mem::take(&mut self.complaints) {
-            turn.step.trace(complaint);
+            turn.step.trace(Trace::said("CHG-14", complaint));
         }
         let now = turn.env.now;
         let newest = self.rounds.last_key_value();

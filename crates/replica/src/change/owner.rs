@@ -99,7 +99,7 @@ impl<G: KeyGeneration> Change<G> {
                     }
                     Err((why, responses)) => {
                         let text = format!("change {}: {why}", round.nonce());
-                        turn.step.trace(Trace::new("CHG-9", text));
+                        turn.step.trace(Trace::said("CHG-9", text));
                         Self::decide(turn, round, ChangeResult::Failed, responses);
                     }
                 }
@@ -126,7 +126,7 @@ impl<G: KeyGeneration> Change<G> {
         let bytes = publication.to_bytes();
         turn.step.record(notes::write(round.nonce(), Kind::Publication, &bytes));
         let text = format!("change {}: the owner decides {result}", round.nonce());
-        turn.step.trace(Trace::new("CHG-13", text));
+        turn.step.trace(Trace::said("CHG-13", text));
         round.publication = Some(publication);
         if round.phase == Phase::Running {
             round.phase = Phase::Done;

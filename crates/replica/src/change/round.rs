@@ -250,7 +250,7 @@ impl<G: KeyGeneration> Round<G> {
     }
 
     fn trace(&self, turn: &mut Turn<'_, '_>, line: &'static str, text: &str) {
-        turn.step.trace(Trace::new(line, format!("change {}: {text}", self.nonce())));
+        turn.step.trace(Trace::said(line, format!("change {}: {text}", self.nonce())));
     }
 
     fn accuse(&self, turn: &mut Turn<'_, '_>, from: usize, fault: Fault, why: &str) {

@@ -109,7 +109,7 @@ where
         match Self::begin(&self.config, documents) {
             Err(error) => {
                 let text = format!("genesis documents of a peer are wrong: {error}");
-                out.trace(Trace::new("GENESIS", text));
+                out.trace(Trace::said("GENESIS", text));
             }
             Ok(chain) => {
                 out.record(note(&chain.documents));

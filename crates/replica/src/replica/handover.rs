@@ -77,7 +77,7 @@ where
             let Ok(planned) = self.plan(journal, &decision) else { return };
             if planned.next_view.is_some() {
                 let text = format!("the view stands still: ends it alone by trx {id}");
-                out.trace(Trace::new("HND-2", text));
+                out.trace(Trace::said("HND-2", text));
                 self.decide(env, journal, &decision, planned, out);
                 return;
             }

@@ -49,7 +49,7 @@ where
                 Ok(planned) => self.decide(env, journal, &decision, planned, out),
                 Err(error) => {
                     // The decision stands; it is read again when the journal can be.
-                    out.trace(Trace::new("BLK-1", format!("the journal cannot be read: {error}")));
+                    out.trace(Trace::said("BLK-1", format!("the journal cannot be read: {error}")));
                     self.reread_at = Some(env.now.after(READ_RETRY_MS));
                     self.queue.insert(decision.epoch, decision);
                 }
@@ -100,7 +100,7 @@ where
         let block = block_maker::build(view, &chain.head, epoch, timestamp, trxs, &writes);
         let pending = Pending::new(block, writes, next_view);
         let text = format!("block {} of epoch {}", pending.id(), decision.epoch);
-        out.trace(Trace::new("BLK-1", text));
+        out.trace(Trace::said("BLK-1", text));
         self.record_block(&pending, out);
         self.pending = Some(pending);
         self.vote_for_pending(env, journal, out);
@@ -180,7 +180,7 @@ where
         let certificate = Arc::new(certificate);
         let bytes = certificate.to_bytes().into();
         out.record(Record::Certificate { id: pending.id(), bytes });
-        out.trace(Trace::new("BLK-4", format!("block {} is certified", pending.id())));
+        out.trace(Trace::said("BLK-4", format!("block {} is certified", pending.id())));
         let Pending { block, hash, writes, next_view } = pending;
         let chain = self.chain.as_mut().expect("a certified block follows a chain");
         chain.state.apply(&writes);
@@ -293,7 +293,7 @@ where
         }
         out.record(Record::Secret { name: view_secret(old.number), bytes: None });
         let text = format!("view {} begins with epoch {}", view.number, view.start_epoch);
-        out.trace(Trace::new("VIEW", text));
+        out.trace(Trace::said("VIEW", text));
         self.next_epoch = view.start_epoch;
         self.announce_views(out);
         out.output(Output::Notice(Notice::ViewInstalled(Arc::clone(&view))));
@@ -336,7 +336,7 @@ where
                  the owner must change the consensus to give it new ones"
             );
             let text = format!("listed in view {} without its keys: follows", view.number);
-            out.trace(Trace::new("VIEW", text));
+            out.trace(Trace::said("VIEW", text));
         }
     }
 

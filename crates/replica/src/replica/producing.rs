@@ -337,7 +337,7 @@ where
         }
         if self.queue.len() >= MAX_QUEUED_DECISIONS {
             let text = format!("decision of epoch {} dropped: too far ahead", decision.epoch);
-            out.trace(Trace::new("BLK-5", text));
+            out.trace(Trace::said("BLK-5", text));
             return;
         }
         self.queue.entry(decision.epoch).or_insert(decision);
@@ -491,7 +491,7 @@ where
             // Nobody may be faulty here, so nothing can have been decided without this member.
             self.next_epoch = epoch;
         }
-        out.trace(Trace::new("AMN-1", format!("begins with epoch {epoch}")));
+        out.trace(Trace::said("AMN-1", format!("begins with epoch {epoch}")));
         for decision in self.start_core(env, Memory::fresh(epoch), out) {
             self.decided(decision, out);
         }
@@ -517,7 +517,7 @@ where
         };
         let epoch = epochs[place];
         if epoch > self.next_epoch {
-            out.trace(Trace::new("STA-3", format!("epochs before {epoch} are over")));
+            out.trace(Trace::said("STA-3", format!("epochs before {epoch} are over")));
             self.end_epochs_before(env.now, epoch, out);
             self.follow_core(env, journal, out);
         }
@@ -576,7 +576,7 @@ where
         let vote = self.own_vote();
         let Some(producing) = &mut self.producing else { return };
         let text = format!("status: epoch {}, head {}", status.epoch, status.head);
-        out.trace(Trace::new("STA-1", text));
+        out.trace(Trace::said("STA-1", text));
         producing.say(Target::All, &CommitteeMessage::Status(status));
         if let Some(vote) = vote {
             producing.say_vote(vote);

@@ -149,7 +149,7 @@ where
         }
         let epoch = Self::reopen_epoch(self.next_epoch, core);
         let memory = Memory { epoch, votes: unreached.votes, lost: unreached.lost };
-        out.trace(Trace::new("VIEW", format!("takes part in view {} again", view.number)));
+        out.trace(Trace::said("VIEW", format!("takes part in view {} again", view.number)));
         for decision in self.open_core(env, keys, memory, out) {
             self.decided(decision, out);
         }
@@ -436,7 +436,7 @@ where
         }
         self.work_off(env, journal, out);
         let text = format!("opened at block {}, view {}", head.id, view.number);
-        out.trace(Trace::new("OPEN", text));
+        out.trace(Trace::said("OPEN", text));
         self.drive(env, journal, out);
         Ok(())
     }

@@ -58,11 +58,11 @@ where
                     break;
                 }
                 Taken::Unread(why) => {
-                    out.trace(Trace::new("CUP-4", format!("the journal cannot be read: {why}")));
+                    out.trace(Trace::said("CUP-4", format!("the journal cannot be read: {why}")));
                     break;
                 }
                 Taken::Wrong(why) => {
-                    out.trace(Trace::new("CUP-4", format!("a block of a peer is wrong: {why}")));
+                    out.trace(Trace::said("CUP-4", format!("a block of a peer is wrong: {why}")));
                     wrong = true;
                     break;
                 }
@@ -168,7 +168,7 @@ where
                 }
                 (Err(error), _) | (_, Err(error)) => {
                     let text = format!("block {id} cannot be served: {error}");
-                    out.trace(Trace::new("CUP-4", text));
+                    out.trace(Trace::said("CUP-4", text));
                     break;
                 }
                 _ => break,

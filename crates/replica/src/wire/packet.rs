@@ -17,54 +17,58 @@ use super::{FRAME_DOMAIN, member_digest};
 /// Who signs what a packet says.
 #[expect(clippy::large_enum_variant, reason = "it lies in the packet's own allocation")]
 pub(super) enum Signer {
-    /// Nobody: the text is the packet.
-    Nobody,
     /// A producer, with its key of the view.
     View(ViewKey),
     /// A member.
     Member(MemberKey),
 }
 
-struct Inner {
-    text: Arc<[u8]>,
+struct Unsigned {
+    text: Vec<u8>,
     signer: Signer,
     signed: OnceLock<Arc<[u8]>>,
 }
 
 /// Bytes to be sent, signed once somebody asks for them. A copy is the same packet.
 #[derive(Clone)]
-pub struct Packet(Arc<Inner>);
+pub struct Packet(Content);
+
+#[derive(Clone)]
+enum Content {
+    /// Nobody signs it: the bytes are the packet.
+    Complete(Arc<[u8]>),
+    Unsigned(Arc<Unsigned>),
+}
 
 impl Packet {
     pub(super) fn new(text: Vec<u8>, signer: Signer) -> Self {
-        Self(Arc::new(Inner { text: text.into(), signer, signed: OnceLock::new() }))
+        Self(Content::Unsigned(Arc::new(Unsigned { text, signer, signed: OnceLock::new() })))
     }
 
     /// The packet as it goes over the wire.
     #[must_use]
     pub fn bytes(&self) -> &Arc<[u8]> {
-        let Inner { text, signer, signed } = &*self.0;
+        let Unsigned { text, signer, signed } = match &self.0 {
+            Content::Complete(bytes) => return bytes,
+            Content::Unsigned(unsigned) => &**unsigned,
+        };
         let sealed = |signature: &[u8]| [text, signature].concat().into();
-        match signer {
-            Signer::Nobody => text,
-            Signer::View(key) => {
-                signed.get_or_init(|| sealed(&key.sign(FRAME_DOMAIN, &sha256(text)).0))
-            }
-            Signer::Member(key) => {
-                signed.get_or_init(|| sealed(key.sign(&member_digest(text)).as_ref()))
-            }
-        }
+        signed.get_or_init(|| match signer {
+            Signer::View(key) => sealed(&key.sign(FRAME_DOMAIN, &sha256(text)).0),
+            Signer::Member(key) => sealed(key.sign(&member_digest(text)).as_ref()),
+        })
     }
 
     /// Length of [`Packet::bytes`].
     #[must_use]
     pub fn len(&self) -> usize {
-        let signature = match self.0.signer {
-            Signer::Nobody => 0,
-            Signer::View(_) => super::VIEW_SIGNATURE,
-            Signer::Member(_) => super::MEMBER_SIGNATURE,
+        let (text, signer) = self.parts();
+        let signature = match signer {
+            None => 0,
+            Some(Signer::View(_)) => super::VIEW_SIGNATURE,
+            Some(Signer::Member(_)) => super::MEMBER_SIGNATURE,
         };
-        self.0.text.len() + signature
+        text.len() + signature
     }
 
     /// Whether there is nothing in it; no packet of this program is empty.
@@ -76,21 +80,26 @@ impl Packet {
     /// Whether two are one packet, not only alike.
     #[must_use]
     pub fn is(&self, other: &Self) -> bool {
-        let complete =
-            matches!((&self.0.signer, &other.0.signer), (Signer::Nobody, Signer::Nobody));
-        Arc::ptr_eq(&self.0, &other.0) || complete && Arc::ptr_eq(&self.0.text, &other.0.text)
+        match (&self.0, &other.0) {
+            (Content::Complete(one), Content::Complete(other)) => Arc::ptr_eq(one, other),
+            (Content::Unsigned(one), Content::Unsigned(other)) => Arc::ptr_eq(one, other),
+            _ => false,
+        }
     }
 
-    /// What is signed, and by whom.
-    pub(super) fn parts(&self) -> (&[u8], &Signer) {
-        (&self.0.text, &self.0.signer)
+    /// What is signed, and by whom, if anybody signs it here.
+    pub(super) fn parts(&self) -> (&[u8], Option<&Signer>) {
+        match &self.0 {
+            Content::Complete(bytes) => (bytes, None),
+            Content::Unsigned(unsigned) => (&unsigned.text, Some(&unsigned.signer)),
+        }
     }
 }
 
 /// Bytes that are complete: whoever checks them checks their signature, too.
 impl From<Arc<[u8]>> for Packet {
     fn from(bytes: Arc<[u8]>) -> Self {
-        Self(Arc::new(Inner { text: bytes, signer: Signer::Nobody, signed: OnceLock::new() }))
+        Self(Content::Complete(bytes))
     }
 }
 

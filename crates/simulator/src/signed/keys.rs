@@ -1,189 +1,243 @@
-//! Keys of nodes and services by keyed hashes: the same signature every time, in no time. ECDSA
-//! draws randomness of its own, so with it no seed would be the same twice.
+//! Keys of nodes and services: keyed hashes in most seeds, real ones in a fixed share of them.
+//!
+//! Real keys are those of a node: ECDSA on P-256, X.509 certificates, COSE. They must be made in a
+//! thread that signs the same way every time ([`quorate_crypto::made::repeat`]).
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use quorate_crypto::hash::{Digest, Hasher, sha256, sha256_concat};
-use quorate_ledger::ccf::receipt::{ProofStep, Receipt};
+mod hashed;
+
+use quorate_crypto::ec::{EcKey, EcPublic};
+use quorate_crypto::hash::{Digest, sha256, sha256_concat};
+use quorate_ledger::ccf::notary::NodeNotary;
+use quorate_ledger::ccf::receipt::Receipt;
 use quorate_ledger::ccf::signature::{Identities, NotaryError, ServiceSecrets};
 use quorate_ledger::ccf::{Notary, Signed, TxId, snapshot};
 use quorate_replica::cft::keys::Keys;
 
-/// Begins and ends a certificate, with its subject between.
-const BEGIN: &str = "-----BEGIN SIMULATED CERTIFICATE-----\n";
-const END: &str = "-----END SIMULATED CERTIFICATE-----\n";
+use self::hashed::HashedKeys;
 
-/// Domains of both signatures.
-const NODE: &str = "quorate.simulated-node.v1";
-const SERVICE: &str = "quorate.simulated-service.v1";
+/// Which keys the nodes of a seed have.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// Keyed hashes.
+    Hashed,
+    /// Those of a node.
+    Real,
+}
 
 /// The keys of one node.
-#[derive(Clone, Debug)]
-pub struct HashedKeys {
-    public: Vec<u8>,
-    service: Option<ServiceSecrets>,
-}
-
-fn certificate(subject: &str) -> String {
-    format!("{BEGIN}{subject}\n{END}")
-}
-
-fn subject(certificate: &str) -> Option<&str> {
-    certificate.strip_prefix(BEGIN)?.strip_suffix(END)?.strip_suffix('\n')
-}
-
-fn keyed(label: &'static str, key: &[u8], what: &Digest) -> Vec<u8> {
-    Hasher::new(label).field(key).field(what.as_bytes()).finish().0.to_vec()
-}
-
-/// The certificate of a service with this key.
-#[must_use]
-pub fn service_certificate(key: &[u8]) -> String {
-    certificate(&format!("service {}", sha256(key)))
-}
-
-impl HashedKeys {
-    /// Of the node with this number.
-    #[must_use]
-    pub fn new(node: u64) -> Self {
-        let public = [b"simulated node ".as_slice(), &node.to_be_bytes()].concat();
-        Self { public, service: None }
-    }
-
-    /// What the first node of a service with this key enters with.
-    #[must_use]
-    pub fn found(&self, key: &[u8]) -> ServiceSecrets {
-        let service_certificate = service_certificate(key);
-        let node_certificate = issued(&self.node(), &service_certificate);
-        ServiceSecrets { service_key: key.to_vec(), service_certificate, node_certificate }
-    }
-}
-
-/// The certificate of an earlier service's key by the one that followed.
-#[must_use]
-pub fn endorsed(earlier: &str, by: &str) -> String {
-    let (earlier, by) = (subject(earlier).unwrap_or_default(), subject(by).unwrap_or_default());
-    certificate(&format!("{earlier} by {by}"))
-}
-
-/// The certificate of a node by a service.
-fn issued(node: &Digest, service: &str) -> String {
-    let by = subject(service).unwrap_or_default();
-    certificate(&format!("node {node} by {by}"))
+#[derive(Debug)]
+pub enum NodeKeys {
+    /// Keyed hashes.
+    Hashed(HashedKeys),
+    /// Those of a node.
+    Real(Box<NodeNotary>),
 }
 
 /// What a receipt proves: the digest of the entry, if it is no signature, and of the claims.
-///
-/// # Errors
-/// What is wrong with it.
-pub fn check_receipt(json: &[u8], service: &str) -> Result<(Option<Digest>, Digest), String> {
-    let receipt = Receipt::from_json(json).map_err(|error| error.to_string())?;
-    if receipt.cert != issued(&receipt.node(), service) {
-        return Err("the certificate is not that of the node".to_owned());
-    }
-    let (root, proven) = match (&receipt.leaf_components, &receipt.leaf) {
-        (Some(leaf), None) => {
-            let evidence = sha256(leaf.commit_evidence.as_bytes());
-            let (entry, claims) = (leaf.write_set_digest.0, leaf.claims_digest.0);
-            let leaf = sha256_concat(&[&entry.0, &evidence.0, &claims.0]);
-            let root = receipt.proof.iter().fold(leaf, |below, step| match step {
-                ProofStep::Left(other) => sha256_concat(&[&other.0.0, &below.0]),
-                ProofStep::Right(other) => sha256_concat(&[&below.0, &other.0.0]),
-            });
-            (root, (Some(entry), claims))
-        }
-        (None, Some(root)) => (root.0, (None, Digest::default())),
-        _ => return Err("it says too little or too much".to_owned()),
-    };
-    if receipt.signature != STANDARD.encode(keyed(NODE, receipt.cert.as_bytes(), &root)) {
-        return Err("the signature over the root is wrong".to_owned());
-    }
-    Ok(proven)
+pub type Proven = (Option<Digest>, Digest);
+
+/// The same key for the same name.
+fn named(name: &Digest) -> EcKey {
+    EcKey::from_number(&name.0).expect("only one number in 2^32 is none")
 }
 
-impl Notary for HashedKeys {
+fn numbered(node: u64) -> EcKey {
+    named(&sha256_concat(&[b"simulated node ", &node.to_be_bytes()]))
+}
+
+/// A node's address without its port: what its certificate is for.
+fn host(address: &str) -> &str {
+    address.split_once(':').map_or(address, |(host, _)| host)
+}
+
+impl Kind {
+    /// The keys of the node with this number.
+    #[must_use]
+    pub fn keys(self, node: u64) -> NodeKeys {
+        match self {
+            Self::Hashed => NodeKeys::Hashed(HashedKeys::new(node)),
+            Self::Real => NodeKeys::Real(Box::new(NodeNotary::new(numbered(node)))),
+        }
+    }
+
+    /// What a node enters with that makes a service. The service's key follows from `name`.
+    ///
+    /// # Panics
+    /// If no certificate can be made.
+    #[must_use]
+    pub fn found(self, node: u64, name: &[u8], at_ms: u64) -> ServiceSecrets {
+        match self {
+            Self::Hashed => HashedKeys::new(node).found(name),
+            Self::Real => {
+                let founded =
+                    NodeNotary::found(numbered(node), named(&sha256(name)), "founder", at_ms);
+                let secrets = founded.expect("it can be certified").secrets();
+                secrets.expect("it is part of its own service")
+            }
+        }
+    }
+
+    /// Checks a receipt (JSON) by the certificate of the service, or of one that followed it.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn check_receipt(self, json: &[u8], service: &str) -> Result<Proven, String> {
+        let receipt = Receipt::from_json(json).map_err(|error| error.to_string())?;
+        match self {
+            Self::Hashed => hashed::check_receipt(&receipt, service),
+            Self::Real => {
+                let proven = receipt.verify(service).map_err(|error| error.to_string())?;
+                Ok((proven.write_set, proven.claims))
+            }
+        }
+    }
+}
+
+impl NodeKeys {
+    fn notary(&self) -> &dyn Notary {
+        match self {
+            Self::Hashed(keys) => keys,
+            Self::Real(keys) => keys.as_ref(),
+        }
+    }
+
+    /// Links an earlier identity of the service to the one that was entered: the earlier key's
+    /// certificate by this one, and the earlier key's signature over this one's certificate.
+    ///
+    /// # Panics
+    /// Before [`Notary::enter`].
+    #[must_use]
+    pub fn link(&self, earlier: &ServiceSecrets, at_ms: u64) -> (String, Option<Vec<u8>>) {
+        match self {
+            Self::Hashed(keys) => {
+                let by = keys.service_certificate();
+                (hashed::endorsed(&earlier.service_certificate, by), None)
+            }
+            Self::Real(keys) => {
+                let linked = keys.link(&earlier.service_key, at_ms);
+                let (endorsement, handover) = linked.expect("it has entered");
+                (endorsement, Some(handover))
+            }
+        }
+    }
+}
+
+impl Notary for NodeKeys {
     fn node(&self) -> Digest {
-        sha256(&self.public)
+        self.notary().node()
     }
 
     fn public_key(&self) -> Vec<u8> {
-        self.public.clone()
+        self.notary().public_key()
     }
 
     fn certificate(&self) -> &str {
-        self.service.as_ref().map_or("", |service| &service.node_certificate)
+        self.notary().certificate()
     }
 
     fn service_certificate(&self) -> &str {
-        self.service.as_ref().map_or("", |service| &service.service_certificate)
+        self.notary().service_certificate()
     }
 
-    fn sign(&self, root: &Digest, id: TxId, _at_ms: u64) -> Signed {
-        let service = self.service.as_ref().expect("only a node of a service signs");
-        Signed {
-            node: keyed(NODE, service.node_certificate.as_bytes(), root),
-            service: keyed(SERVICE, service.service_certificate.as_bytes(), &rooted(root, id)),
-        }
+    fn sign(&self, root: &Digest, id: TxId, at_ms: u64) -> Signed {
+        self.notary().sign(root, id, at_ms)
     }
 
     fn verify(&self, root: &Digest, id: TxId, signed: &Signed, by: Identities<'_>) -> bool {
-        signed.node == keyed(NODE, by.node.as_bytes(), root)
-            && signed.service == keyed(SERVICE, by.service.as_bytes(), &rooted(root, id))
+        self.notary().verify(root, id, signed, by)
     }
 
     fn is_endorsed(&self, node: &Digest, certificate: &str, service: &str) -> bool {
-        certificate == issued(node, service)
+        self.notary().is_endorsed(node, certificate, service)
     }
 
-    fn endorse(
-        &self,
-        public_key: &[u8],
-        _address: &str,
-        _at_ms: u64,
-    ) -> Result<String, NotaryError> {
-        let service = self.service.as_ref().ok_or(NotaryError::NoService)?;
-        Ok(issued(&sha256(public_key), &service.service_certificate))
+    fn endorse(&self, public_key: &[u8], address: &str, at_ms: u64) -> Result<String, NotaryError> {
+        self.notary().endorse(public_key, host(address), at_ms)
     }
 
     fn service_key(&self) -> Result<Vec<u8>, NotaryError> {
-        self.service.as_ref().map(|s| s.service_key.clone()).ok_or(NotaryError::NoService)
+        self.notary().service_key()
     }
 
     fn enter(&mut self, secrets: &ServiceSecrets) -> Result<(), NotaryError> {
-        let wrong = |what: &str| Err(NotaryError::Identity(what.to_owned()));
-        if secrets.service_certificate != service_certificate(&secrets.service_key) {
-            return wrong("the service certificate is not that of the service key");
+        match self {
+            Self::Hashed(keys) => keys.enter(secrets),
+            Self::Real(keys) => keys.enter(secrets),
         }
-        if secrets.node_certificate != issued(&self.node(), &secrets.service_certificate) {
-            return wrong("the node certificate is not that of the node");
-        }
-        self.service = Some(secrets.clone());
-        Ok(())
     }
 }
 
-/// What is signed: the root, and the transaction that carries it.
-fn rooted(root: &Digest, id: TxId) -> Digest {
-    let hasher = Hasher::new("quorate.simulated-root.v1").field(root.as_bytes());
-    hasher.u64(id.view).u64(id.seqno).finish()
-}
+impl Keys for NodeKeys {
+    fn prove(&self, statement: &Digest) -> Vec<u8> {
+        match self {
+            Self::Hashed(keys) => keys.prove(statement),
+            Self::Real(keys) => keys.key().sign_digest(statement),
+        }
+    }
 
-impl Keys for HashedKeys {
+    fn check(&self, public_key: &[u8], statement: &Digest, proof: &[u8]) -> bool {
+        match self {
+            Self::Hashed(_) => hashed::proves(public_key, statement, proof),
+            Self::Real(_) => {
+                EcPublic::from_spki(public_key).is_ok_and(|key| key.verify_digest(statement, proof))
+            }
+        }
+    }
+
     fn check_snapshot<'a>(&self, file: &'a [u8], service: &str) -> Result<&'a [u8], String> {
         let (snapshot, receipt) = snapshot::split(file).map_err(|error| error.to_string())?;
-        let (_, claims) = check_receipt(receipt, service)?;
+        let kind = match self {
+            Self::Hashed(_) => Kind::Hashed,
+            Self::Real(_) => Kind::Real,
+        };
+        let (_, claims) = kind.check_receipt(receipt, service)?;
         if claims == sha256(snapshot) {
             Ok(snapshot)
         } else {
             Err("the receipt is not that of the snapshot".to_owned())
         }
     }
+}
 
-    fn prove(&self, statement: &Digest) -> Vec<u8> {
-        keyed("quorate.simulated-proof.v1", &self.public, statement)
+#[cfg(test)]
+mod tests {
+    use quorate_crypto::hash::sha256;
+    use quorate_crypto::made;
+    use quorate_ledger::ccf::signature::Identities;
+    use quorate_ledger::ccf::{Notary as _, TxId};
+    use quorate_replica::cft::keys::Keys as _;
+
+    use super::{Kind, NodeKeys};
+
+    const AT_MS: u64 = 1_700_000_000_000;
+
+    fn founder(kind: Kind, name: &[u8]) -> NodeKeys {
+        let mut keys = kind.keys(0);
+        keys.enter(&kind.found(0, name, AT_MS)).expect("its own service");
+        keys
     }
 
-    fn check(&self, public_key: &[u8], statement: &Digest, proof: &[u8]) -> bool {
-        proof == keyed("quorate.simulated-proof.v1", public_key, statement)
+    #[test]
+    fn both_kinds_sign_the_same_way_every_time_and_refuse_the_same() {
+        let _memory = made::repeat();
+        for kind in [Kind::Hashed, Kind::Real] {
+            let (one, again) = (founder(kind, b"service"), founder(kind, b"service"));
+            let (root, other, id) = (sha256(b"root"), sha256(b"other"), TxId::new(2, 7));
+            let signed = one.sign(&root, id, AT_MS);
+            assert_eq!(signed, again.sign(&root, id, AT_MS), "{kind:?}");
+            let by = Identities { node: one.certificate(), service: one.service_certificate() };
+            assert!(one.verify(&root, id, &signed, by), "{kind:?}");
+            assert!(!one.verify(&other, id, &signed, by), "{kind:?}");
+            assert!(!one.verify(&root, TxId::new(2, 8), &signed, by), "{kind:?}");
+
+            let joiner = kind.keys(1);
+            let issued = one.endorse(&joiner.public_key(), "n1:8000", AT_MS).expect("issued");
+            let service = one.service_certificate();
+            assert!(one.is_endorsed(&joiner.node(), &issued, service), "{kind:?}");
+            assert!(!one.is_endorsed(&one.node(), &issued, service), "{kind:?}");
+            let proof = joiner.prove(&root);
+            assert!(one.check(&joiner.public_key(), &root, &proof), "{kind:?}");
+            assert!(!one.check(&one.public_key(), &root, &proof), "{kind:?}");
+        }
     }
 }

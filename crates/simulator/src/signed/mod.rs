@@ -7,7 +7,7 @@
 //! | [`made`] | entries as they were made: what their bytes say | every new entry |
 //! | [`shadow`] | one member: what is on its disk, what follows from it | every turn |
 //! | [`checker`] | all members together: one leader, one vote, one log | every turn, every packet |
-//! | [`keys`] | nothing: keys by keyed hashes | |
+//! | [`keys`] | nothing: keys, by keyed hashes or real ones | |
 //! | [`kv`] | nothing: the maps as they were at every place of the committed log | |
 //! | [`history`] | what clients asked and were told | every answer, the end |
 //!

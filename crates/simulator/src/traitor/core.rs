@@ -10,7 +10,8 @@ use quorate_crypto::member::MemberPublicKey;
 use quorate_crypto::threshold::{NodeIndex, Threshold};
 use quorate_ledger::ids::Epoch;
 
-use super::{Treason, flood, proposals, role_of, shares, silence, votes};
+use super::flood::Flood;
+use super::{Treason, proposals, role_of, shares, silence, votes};
 use crate::conduct::Conduct;
 
 /// HoneyBadgerBFT as a member of the simulated network runs it: honest unless cast otherwise.
@@ -23,6 +24,7 @@ where
     me: NodeIndex,
     committee: Committee,
     conduct: Conduct,
+    flood: Flood,
 }
 
 impl<G: KeyGeneration> Traitor<G>
@@ -52,7 +54,7 @@ where
             Some(Treason::Withholder) => {
                 step.redirect(|to, message| silence::withhold(n, me, env, to, &message))
             }
-            Some(Treason::Flooder) => flood::pour(committee, self.core.epoch(), env, step),
+            Some(Treason::Flooder) => self.flood.pour(committee, self.core.epoch(), env, step),
             // They lie in packets, or are honest copies: see the table of the folder.
             Some(
                 Treason::FalseHistorian
@@ -74,7 +76,7 @@ where
             } else if target == Target::All && Conduct::concerns(&message) {
                 said.push(message.clone());
             }
-            vec![(target, message)]
+            [(target, message)]
         });
         self.conduct.says(self.core.epoch(), &said);
         step
@@ -94,7 +96,7 @@ where
         let me = setup.me;
         let conduct = Conduct::new(&setup.view, me);
         let (core, step) = HoneyBadger::open(env, setup);
-        let mut this = Self { core, member, me, committee, conduct };
+        let mut this = Self { core, member, me, committee, conduct, flood: Flood::default() };
         let step = this.betray(env, step);
         (this, step)
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use quorate_consensus::committee::Committee;
-use quorate_consensus::core::{Env, Step, Target};
+use quorate_consensus::core::{Env, Step, Target, Time};
 use quorate_consensus::honeybadger::message::{
     AgreementMessage, BroadcastMessage, EpochMessage, Fragment, HoneyBadgerMessage, SlotMessage,
     Values,
@@ -27,6 +27,9 @@ use super::{in_slot, noise};
 const POURS: f64 = 0.1;
 /// Messages of the protocol in one flood.
 const MESSAGES: usize = 40;
+/// Pause after a flood in ms. A line carries no more than it does; and without it two flooders
+/// answer each other's floods with more, and no machine could hold that.
+const PAUSE_MS: u64 = 10;
 /// Questions for blocks at a beat.
 const QUESTIONS: usize = 5;
 /// Statuses in one frame, each of which asks for everything again.
@@ -43,29 +46,40 @@ thread_local! {
     static TOO_LARGE: Packet = Packet::from(vec![0; MAX_PACKET + 1]);
 }
 
-/// Adds messages of epochs and rounds that are not in progress to what the core says.
-pub(super) fn pour(
-    committee: Committee,
-    now: Epoch,
-    env: &mut Env,
-    mut step: Step<HoneyBadgerMessage>,
-) -> Step<HoneyBadgerMessage> {
-    if !env.rng.random_bool(POURS) {
-        return step;
+/// One member's floods.
+#[derive(Debug, Default)]
+pub(super) struct Flood {
+    /// When it may pour again.
+    next: Time,
+}
+
+impl Flood {
+    /// Adds messages of epochs and rounds that are not in progress to what the core says.
+    pub(super) fn pour(
+        &mut self,
+        committee: Committee,
+        now: Epoch,
+        env: &mut Env,
+        mut step: Step<HoneyBadgerMessage>,
+    ) -> Step<HoneyBadgerMessage> {
+        if env.now < self.next || !env.rng.random_bool(POURS) {
+            return step;
+        }
+        self.next = env.now.after(PAUSE_MS);
+        for _ in 0..MESSAGES {
+            let rng = &mut env.rng;
+            let epoch = match rng.random_range(0..8) {
+                0 => Epoch(u64::MAX),
+                1 => Epoch(now.0.saturating_add(rng.random_range(5..1_000_000))),
+                2 => Epoch(now.0.saturating_sub(rng.random_range(0..10))),
+                _ => Epoch(now.0.saturating_add(rng.random_range(1..5))),
+            };
+            let proposer = NodeIndex(rng.random_range(0..=committee.size() as u16));
+            let message = any_message(rng, epoch, proposer);
+            step.send(Target::All, message);
+        }
+        step
     }
-    for _ in 0..MESSAGES {
-        let rng = &mut env.rng;
-        let epoch = match rng.random_range(0..8) {
-            0 => Epoch(u64::MAX),
-            1 => Epoch(now.0.saturating_add(rng.random_range(5..1_000_000))),
-            2 => Epoch(now.0.saturating_sub(rng.random_range(0..10))),
-            _ => Epoch(now.0.saturating_add(rng.random_range(1..5))),
-        };
-        let proposer = NodeIndex(rng.random_range(0..=committee.size() as u16));
-        let message = any_message(rng, epoch, proposer);
-        step.send(Target::All, message);
-    }
-    step
 }
 
 fn any_message(rng: &mut impl Rng, epoch: Epoch, proposer: NodeIndex) -> HoneyBadgerMessage {
@@ -172,4 +186,38 @@ fn change(from: &Vantage<'_>, rng: &mut ChaCha8Rng, seat: &Seat) -> Packet {
     let producers = &seat.view.producers;
     let to = producers[rng.random_range(0..producers.len())].member;
     wire::encode_member(&from.purse.group, &from.purse.member, &to, &message)
+}
+
+#[cfg(test)]
+mod tests {
+    use quorate_consensus::committee::Committee;
+    use quorate_consensus::core::{Env, Step, Time};
+    use quorate_ledger::ids::Epoch;
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha20Rng;
+
+    use super::{Flood, MESSAGES, PAUSE_MS};
+
+    /// Each message of one is an event for the other, one ms later.
+    #[test]
+    fn two_flooders_do_not_feed_each_other() {
+        let rng = ChaCha20Rng::seed_from_u64(1);
+        let mut env = Env { now: Time(0), rng };
+        let mut floods = [Flood::default(), Flood::default()];
+        let mut arriving = [1, 1];
+        let mut poured = 0;
+        for ms in 1..=1_000 {
+            env.now = Time(ms);
+            let said = [0, 1].map(|me| {
+                let pour = |_| floods[me].pour(Committee::new(10), Epoch(1), &mut env, Step::new());
+                (0..arriving[me]).map(pour).filter(|step| !step.is_empty()).count() * MESSAGES
+            });
+            // Both have something of their own to say, too.
+            arriving = [said[1] + 1, said[0] + 1];
+            poured += said[0] + said[1];
+            let most = 2 * MESSAGES * (ms / PAUSE_MS + 1) as usize;
+            assert!(poured <= most, "{poured} messages in {ms} ms");
+        }
+        assert!(poured > 1_000 / PAUSE_MS as usize * MESSAGES, "only {poured} messages");
+    }
 }

@@ -429,7 +429,7 @@ type Wave = Vec<(NodeIndex, Target, Message)>;
 
 /// What a member's step says.
 fn say(from: NodeIndex, step: Step<Message>, wave: &mut Wave) {
-    let _ = step.redirect::<Message>(|target, message| {
+    let _ = step.redirect::<Message, _>(|target, message| {
         wave.push((from, target, message));
         Vec::new()
     });

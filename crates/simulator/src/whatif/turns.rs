@@ -62,7 +62,7 @@ impl Engine {
     fn said(&self, turn: &Turn) -> u64 {
         let mut cost = 0;
         for trace in &turn.trace {
-            let bytes = bytes_in(&trace.text).unwrap_or(0);
+            let bytes = bytes_in(&trace.text.to_string()).unwrap_or(0);
             cost += match trace.line {
                 "RBC-1" => Costs::bytes(self.committee.encode_kib, bytes),
                 "RBC-6" => Costs::bytes(self.committee.decode_kib, bytes),

@@ -18,12 +18,14 @@ mod operator;
 mod story;
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use quorate_consensus::core::{Env, Time};
 use quorate_consensus::footprint::Footprint;
 use quorate_consensus::raft::Raft;
 use quorate_crypto::cipher::SymmetricKey;
 use quorate_crypto::hash::Digest;
+use quorate_ledger::ccf::signature::ServiceSecrets;
 use quorate_ledger::ccf::{LedgerSecret, Notary as _};
 use quorate_ledger::ids::GroupId;
 use quorate_replica::api::PeerRef;
@@ -36,12 +38,12 @@ use rand_chacha::ChaCha20Rng;
 
 use super::network::Packet;
 use super::play::{Play, Start};
-use super::{Place, Plan, World, peer};
+use super::{BEGIN, Place, Plan, World, peer};
 use crate::disk::FaultyDisk;
 use crate::faults::Harm;
 use crate::signed::Checker;
 use crate::signed::history::History;
-use crate::signed::keys::HashedKeys;
+use crate::signed::keys::{Kind, NodeKeys};
 use crate::signed::watched::Watched;
 
 /// A world of signed Raft.
@@ -52,7 +54,9 @@ pub struct Cft {
     group: GroupId,
     config: Config,
     secret: LedgerSecret,
-    service_key: Vec<u8>,
+    kind: Kind,
+    /// What the first node entered the service with.
+    service: ServiceSecrets,
     from_snapshot: bool,
     checker: Checker,
     history: History,
@@ -108,23 +112,23 @@ pub struct Health {
 }
 
 impl CftWorld {
-    /// Builds the world of a seed.
+    /// Builds the world of a seed, whose nodes have keys of this kind.
     #[must_use]
-    pub fn new(seed: u64, plan: Plan) -> Self {
-        Self::build(seed, plan, |plan, machines, keys| Cft::new(plan, machines.len(), keys))
+    pub fn new(seed: u64, plan: Plan, kind: Kind) -> Self {
+        Self::build(seed, plan, |plan, machines, keys| Cft::new(plan, machines.len(), kind, keys))
     }
 }
 
 impl Cft {
-    fn new(plan: &Plan, machines: usize, keys: &mut ChaCha20Rng) -> Self {
+    fn new(plan: &Plan, machines: usize, kind: Kind, keys: &mut ChaCha20Rng) -> Self {
         let mut uuid = [0u8; 16];
         keys.fill_bytes(&mut uuid);
         let group = GroupId(uuid::Builder::from_random_bytes(uuid).into_uuid());
         let secret = LedgerSecret::new(SymmetricKey::generate(keys));
-        let mut service_key = vec![0; 32];
-        keys.fill_bytes(&mut service_key);
+        let mut service = [0; 32];
+        keys.fill_bytes(&mut service);
         let mut checker = Checker::new(secret.clone());
-        (0..machines).for_each(|machine| checker.join(id_of(machine)));
+        (0..machines).for_each(|machine| checker.join(id_of(kind, machine)));
         let election_timeout_ms = keys.random_range(300..1_500);
         let config = Config {
             message_timeout_ms: election_timeout_ms / keys.random_range(5..15),
@@ -148,7 +152,8 @@ impl Cft {
             group,
             config,
             secret,
-            service_key,
+            kind,
+            service: kind.found(0, &service, BEGIN),
             from_snapshot: keys.random_bool(0.5),
             checker,
             history: History::default(),
@@ -161,17 +166,17 @@ impl Cft {
 }
 
 /// A member's protocol, if it is a member yet.
-fn raft_of(driver: &CftDriver<HashedKeys, Watched<FaultyDisk>>) -> Option<&Raft> {
+fn raft_of(driver: &CftDriver<NodeKeys, Watched<FaultyDisk>>) -> Option<&Raft> {
     driver.member().map(|member| member.raft_state())
 }
 
 /// The node on a machine.
-fn id_of(machine: usize) -> NodeId {
-    NodeId(HashedKeys::new(machine as u64).node().0)
+fn id_of(kind: Kind, machine: usize) -> NodeId {
+    NodeId(kind.keys(machine as u64).node().0)
 }
 
 impl Play for Cft {
-    type Member = CftDriver<HashedKeys, Watched<FaultyDisk>>;
+    type Member = CftDriver<NodeKeys, Watched<FaultyDisk>>;
     type Input = Input;
     type Turn = Turn;
     type Happening = CftHappening;
@@ -233,7 +238,7 @@ impl Play for Cft {
         member.settle(now)
     }
 
-    fn arrive(world: &mut CftWorld, from: usize, to: Place, packet: &Packet<Self::Checked>) {
+    fn arrive(world: &mut CftWorld, from: usize, to: Place, packet: &Rc<Packet<Self::Checked>>) {
         world.take_in(from, to, packet);
     }
 

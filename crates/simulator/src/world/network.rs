@@ -87,7 +87,8 @@ impl<P: Play> World<P> {
         let group = from.group;
         match to {
             Address::Member(member) => {
-                for node in self.by_member.get(member).cloned().unwrap_or_default() {
+                for at in 0..self.by_member.get(member).map_or(0, Vec::len) {
+                    let node = self.by_member[member][at];
                     self.route(from.node, Place { node, group }, packet);
                 }
             }

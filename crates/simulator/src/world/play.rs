@@ -4,6 +4,8 @@
 //! knows is behind [`Play`], and the world calls it with itself in hand: a play may do everything
 //! that a world can do.
 
+use std::rc::Rc;
+
 use quorate_consensus::core::{Env, Time};
 use quorate_consensus::footprint::Footprint;
 use quorate_crypto::hash::Digest;
@@ -82,7 +84,7 @@ pub trait Play: Sized {
         None
     }
     /// A packet is there.
-    fn arrive(world: &mut World<Self>, from: usize, to: Place, packet: &Packet<Self::Checked>);
+    fn arrive(world: &mut World<Self>, from: usize, to: Place, packet: &Rc<Packet<Self::Checked>>);
     /// Something happens that this play has scheduled.
     fn happen(world: &mut World<Self>, happening: Self::Happening);
 

@@ -16,6 +16,7 @@ mod story;
 mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use quorate_consensus::core::{Core, Env};
@@ -96,6 +97,8 @@ struct Group {
     posted: usize,
     ready: BTreeSet<usize>,
     installed: BTreeSet<usize>,
+    /// Views that nodes have known: equal ones are one, so that they are quickly compared.
+    views: Vec<Arc<View>>,
 }
 
 impl<C: Core> PoaWorld<C>
@@ -165,7 +168,7 @@ where
         world.release(place, turn);
     }
 
-    fn arrive(world: &mut World<Self>, from: usize, to: Place, packet: &Packet<Self::Checked>) {
+    fn arrive(world: &mut World<Self>, from: usize, to: Place, packet: &Rc<Packet<Self::Checked>>) {
         world.take_in(from, to, packet);
     }
 
@@ -240,6 +243,7 @@ impl Group {
         let ledger = Ledger::new(id, descriptor.genesis.hash());
         let checks = watch::Checks::new(&descriptor);
         let (ready, installed) = (BTreeSet::new(), BTreeSet::new());
-        Self { descriptor, ledger, checks, posted: 0, ready, installed }
+        let views = Vec::new();
+        Self { descriptor, ledger, checks, posted: 0, ready, installed, views }
     }
 }

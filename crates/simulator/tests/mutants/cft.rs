@@ -5,6 +5,7 @@
 
 use quorate_ledger::mutants::{Mutant, activate};
 use quorate_simulator::faults::{self, Faults};
+use quorate_simulator::signed::keys::Kind;
 use quorate_simulator::world::{CftWorld, Outcome, Plan};
 use quorate_simulator::{Crypto, Options, Protocol, guarded, plan};
 use rand::SeedableRng;
@@ -27,7 +28,7 @@ fn seed_plan(faults: Option<&Faults>, nodes: usize, seed: u64) -> Plan {
 }
 
 fn run(plan: &Plan, seed: u64) -> Outcome {
-    guarded(|| CftWorld::new(seed, plan.clone()).run())
+    guarded(|| CftWorld::new(seed, plan.clone(), Kind::Hashed).run())
 }
 
 fn hunt(mutant: Mutant, faults: Option<&Faults>, caught_by: &[&str]) {

@@ -112,8 +112,8 @@ fn hunt(mutant: Mutant, hunt: &Hunt) {
         };
         let Some(violation) = outcome.violation else { continue };
         let (tried, seconds) = (seed + 1 - FIRST, began.elapsed().as_secs_f64());
-        println!("{mutant:?}: {} after {tried} seeds, {seconds:.1} s", violation.property);
-        println!("    {}", violation.detail);
+        eprintln!("{mutant:?}: {} after {tried} seeds, {seconds:.1} s", violation.property);
+        eprintln!("    {}", violation.detail);
         let known = hunt.caught_by.contains(&violation.property);
         assert!(known, "{mutant:?} was caught by something else: {violation:?}");
         assert_eq!(hunt.run(seed).violation, None, "seed {seed} fails without {mutant:?}, too");

@@ -19,7 +19,7 @@ use rand_chacha::ChaCha20Rng;
 use super::{Asker, CftWorld, Place, raft_of};
 use crate::properties::limits;
 use crate::signed::checker::Found;
-use crate::signed::keys::HashedKeys;
+use crate::signed::keys::NodeKeys;
 use crate::signed::watched::Watched;
 use crate::world::network::Packet;
 use crate::world::play::Start;
@@ -94,10 +94,10 @@ impl CftWorld {
     }
 
     /// How a node is opened, whose log is empty or not.
-    pub(super) fn manner(&self, node: usize, is_empty: bool) -> (Config, Begin, HashedKeys) {
+    pub(super) fn manner(&self, node: usize, is_empty: bool) -> (Config, Begin, NodeKeys) {
         let machine = &self.nodes[node];
         let seat = &machine.seats[0];
-        let mut keys = HashedKeys::new(node as u64);
+        let mut keys = self.play.kind.keys(node as u64);
         let begin = match &seat.record.admission {
             // With its secrets stored, but nothing in its log, a node is still a joiner.
             Some(admission) if !is_empty => {
@@ -109,7 +109,7 @@ impl CftWorld {
                 from_snapshot: self.play.from_snapshot,
             },
             _ => {
-                keys.enter(&keys.clone().found(&self.play.service_key)).expect("its own service");
+                keys.enter(&self.play.service).expect("its own service");
                 let secret = self.play.secret.clone();
                 if is_empty {
                     Begin::Create { genesis: BTreeMap::new(), secret }

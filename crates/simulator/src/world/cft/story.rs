@@ -8,8 +8,7 @@ use quorate_ledger::ccf::files::ChunkName;
 use quorate_ledger::ccf::validate::Validator;
 use quorate_replica::cft::api::{Answer, Consistency, Query, Role};
 
-use super::{CftWorld, Place, id_of, raft_of};
-use crate::signed::keys::{HashedKeys, check_receipt, service_certificate};
+use super::{CftWorld, Place, raft_of};
 use crate::world::{MS, Outcome};
 
 /// Bound on the set-up without faults, in virtual ms.
@@ -67,8 +66,9 @@ impl CftWorld {
             self.start(node);
         }
         let joined = self.run_until(end, |world| {
-            let members = world.play.checker.newest();
-            let all = (0..founders).all(|node| members.contains_key(&id_of(node)));
+            let checker = &world.play.checker;
+            let is_member = |node| checker.newest().contains_key(&checker.member(node).id);
+            let all = (0..founders).all(is_member);
             all && world.members_agree()
         });
         if !joined {
@@ -176,7 +176,8 @@ impl CftWorld {
     /// Every ledger is accepted by the verifier that knows nothing but its files, and receipts of
     /// committed transactions hold.
     fn verify_ledgers(&mut self) {
-        let service = service_certificate(&self.play.service_key);
+        let kind = self.play.kind;
+        let service = self.play.service.service_certificate.clone();
         for node in 0..self.nodes.len() {
             let Some(driver) = &self.nodes[node].seats[0].member else { continue };
             let Some(commit) = raft_of(driver).map(Raft::commit_idx) else { continue };
@@ -187,7 +188,7 @@ impl CftWorld {
                 let tx = TxId::new(made.view, seqno);
                 let answer = driver.query(&Query::Receipt(tx));
                 let found = match answer {
-                    Ok(Answer::Receipt(json)) => check_receipt(json.as_bytes(), &service),
+                    Ok(Answer::Receipt(json)) => kind.check_receipt(json.as_bytes(), &service),
                     other => Err(format!("{other:?}")),
                 };
                 match found {
@@ -205,7 +206,7 @@ impl CftWorld {
     }
 
     fn validated(&self, node: usize) -> Result<(), String> {
-        let keys = HashedKeys::new(node as u64);
+        let keys = self.play.kind.keys(node as u64);
         let mut validator = Validator::new(&keys, Some(self.play.secret.clone()));
         let files = self.ledger_files(node).into_iter();
         let mut files: Vec<(ChunkName, Vec<u8>)> = files

@@ -1,5 +1,7 @@
 //! What nodes say goes to the checkers; and what clients read, and what is looked at in the end.
 
+use std::sync::Arc;
+
 use quorate_consensus::core::Core;
 use quorate_crypto::threshold::Threshold;
 use quorate_ledger::block::Block;
@@ -99,7 +101,15 @@ where
         let traitor = self.nodes[place.node].traitor;
         match notice {
             Notice::Views(views) => {
-                self.seat_mut(place).record.views.clone_from(&views);
+                let known = &mut self.play.groups[place.group].views;
+                for view in &views {
+                    if !known.contains(view) {
+                        known.push(Arc::clone(view));
+                    }
+                }
+                let same = |view| known.iter().find(|known| *known == view).cloned();
+                let shared = views.iter().filter_map(same).collect();
+                self.seat_mut(place).record.views = shared;
                 for view in views.iter().filter(|_| !traitor) {
                     let result = self.play.groups[place.group].ledger.view(view);
                     self.check(result);
