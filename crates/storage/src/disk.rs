@@ -180,6 +180,10 @@ struct Direct {
     staging: Vec<u8>,
 }
 
+fn is_unknown(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported)
+}
+
 impl Direct {
     /// Whether it was written.
     fn write(&mut self, path: &str, full: PathBuf, offset: u64, bytes: &[u8]) -> io::Result<bool> {
@@ -190,7 +194,7 @@ impl Direct {
         if !self.handles.contains_key(path) {
             let flags = (OFlags::DIRECT | OFlags::DSYNC).bits().cast_signed();
             let file = match OpenOptions::new().write(true).custom_flags(flags).open(full) {
-                Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                Err(error) if is_unknown(&error) => {
                     self.unknown = true;
                     return Ok(false);
                 }
@@ -210,7 +214,7 @@ impl Direct {
         match file.write_all_at(&self.staging[shift..], offset) {
             Ok(()) => Ok(true),
             // Sectors of this disk are longer, or its file system wants something else.
-            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+            Err(error) if is_unknown(&error) => {
                 self.unknown = true;
                 Ok(false)
             }

@@ -1,51 +1,62 @@
 //! The deterministic member: the state machine around the protocol. One turn takes inputs and
 //! gives one step; [`super::driver`] makes its records durable and lets it out.
+//!
+//! | module | what it tells |
+//! |---|---|
+//! | `open` | how a member begins, and what it takes from its log |
+//! | `commands` | writes, reads, waits, and what comes back from the leader |
+//! | `entries` | the log: checked, taken, committed, taken back; signatures |
+//! | `keyed` | idempotency keys |
+//! | `packets` | what other nodes say, forwarded commands, the way to the leader |
+//! | `operators`, `joiners`, `introductions` | changes of the members, and who is who |
+//! | `snapshots`, `behind` | snapshots made and served; a member too far behind begins after one |
+//! | `queries` | what is asked of it |
 
 mod behind;
 mod commands;
+mod entries;
 mod introductions;
 mod joiners;
+mod keyed;
 mod open;
 mod operators;
+mod packets;
 mod queries;
 mod snapshots;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::Arc;
 
-use quorate_consensus::core::{Env, Step, Time, Verified};
+use quorate_consensus::core::{Env, Step, Time};
 use quorate_consensus::footprint::Footprint;
 use quorate_consensus::limits::MAX_RAFT_READS;
 use quorate_consensus::raft::{
     Entry, Event, Kind, LogRecord, NewEntry, NodeId, Output as RaftOutput, Phase, Raft,
     RaftMessage, Refusal, Role, Seqno, View,
 };
-use quorate_crypto::hash::Digest;
-use quorate_ledger::ccf::maps::{
-    ENDORSED_CERTIFICATES, IDEMPOTENCY, SERVICE_ENDORSEMENTS, SERVICE_INFO, SINGLE, ServiceInfo,
-    node_key, read_row,
-};
-use quorate_ledger::ccf::signature::{Identities, Signature, is_signature};
+use quorate_ledger::ccf::maps::{SERVICE_ENDORSEMENTS, ServiceInfo, node_key};
+use quorate_ledger::ccf::signature::is_signature;
 use quorate_ledger::ccf::{Transaction, TxId};
-use quorate_ledger::state::{Value, WriteSet};
+use quorate_ledger::state::WriteSet;
 
 use self::behind::Behind;
 pub(in crate::cft) use self::behind::Remains;
 use self::commands::PendingRead;
 use self::introductions::Acquaintances;
 pub(in crate::cft) use self::joiners::SEAL_CONTEXT;
+use self::keyed::Keyed;
+use self::packets::in_doubt;
 use self::snapshots::Snapshots;
 use super::api::{
     Address, Code, Command, Config, Error, Input, Notice, Output, PeerRef, Reply, ServiceStatus,
     Ticket, TxStatus,
 };
 use super::chain::Chain;
-use super::forward::{Forwards, Take, Taken};
+use super::forward::{Forwards, Taken};
 use super::keys::Keys;
 use super::kv::Store;
 use super::limits::{
-    MAX_FORWARDS, MAX_INTRODUCED, MAX_QUEUED, MAX_READS, MAX_REFUSALS, MAX_WAITERS, PACKET_BYTES,
-    RECENT_BYTES, RECENT_ENTRIES,
+    MAX_FORWARDS, MAX_INTRODUCED, MAX_QUEUED, MAX_READS, MAX_REFUSALS, MAX_WAITERS, RECENT_BYTES,
+    RECENT_ENTRIES,
 };
 use super::nodes::{Nodes, digest};
 use super::waits::{Answer, Origin, Waiter, Waits};
@@ -84,10 +95,6 @@ impl Recent {
         }
     }
 }
-
-/// Idempotency keys in the order of their transactions, with the time of each.
-#[derive(Debug, Default)]
-struct Keyed(BTreeMap<Seqno, (Vec<u8>, u64)>);
 
 /// The member.
 #[derive(Debug)]
@@ -289,263 +296,6 @@ impl<K: Keys> Member<K> {
         }
     }
 
-    /// An entry is in the log: its writes cover the state.
-    fn appended(&mut self, entry: Entry) -> Result<(), String> {
-        let own = self.own.take();
-        let writes = match own {
-            Some(writes) => writes,
-            None => self.check_entry(&entry)?,
-        };
-        self.take_entry(&entry, writes)
-    }
-
-    /// What an entry of another leader (or of the log) writes. It must be what its header and kind
-    /// say, and a signature must sign the own tree.
-    fn check_entry(&mut self, entry: &Entry) -> Result<WriteSet, String> {
-        let say = |what: String| format!("entry {}: {what}", entry.seqno);
-        let secret = self.chain.secret();
-        let transaction =
-            Transaction::decode(&entry.bytes, secret).map_err(|e| say(e.to_string()))?;
-        let id = TxId::new(entry.view, entry.seqno);
-        if transaction.id != id || entry.seqno != self.chain.last_idx() + 1 {
-            return Err(say(format!("it is {}, not {id}", transaction.id)));
-        }
-        if transaction.evidence != secret.evidence_digest(id) {
-            return Err(say("its commit evidence is made with another ledger secret".to_owned()));
-        }
-        let signs = is_signature(&transaction.writes);
-        let kind =
-            self.nodes.kind_of(&transaction.writes, signs).map_err(|e| say(e.to_string()))?;
-        if kind != entry.kind {
-            return Err(say(format!("it is {kind:?}, not {:?}", entry.kind)));
-        }
-        if signs {
-            self.check_signature(&transaction).map_err(say)?;
-        }
-        Ok(transaction.writes)
-    }
-
-    /// The root of every signature is checked; with keys the first one of each view.
-    fn check_signature(&mut self, transaction: &Transaction) -> Result<Signature, String> {
-        let signature = Signature::read(transaction).map_err(|e| e.to_string())?;
-        let signature = signature.ok_or("no signature")?;
-        let root = self.chain.tree().root_at(signature.id.seqno).map_err(|e| e.to_string())?;
-        if root != signature.root {
-            return Err("the signed root is not that of the entries before".to_owned());
-        }
-        if transaction.id.view == self.verified_view {
-            return Ok(signature);
-        }
-        let by = self.identities(&signature)?;
-        signature.verify(self.chain.tree(), by, &self.keys).map_err(|e| e.to_string())?;
-        self.verified_view = transaction.id.view;
-        Ok(signature)
-    }
-
-    /// Certificates with which a signature is checked, as the ledger has them now.
-    fn identities(&self, signature: &Signature) -> Result<Identities<'_>, String> {
-        let node = self.store.head(ENDORSED_CERTIFICATES, &node_key(&signature.node));
-        let node = node.and_then(|pem| std::str::from_utf8(pem).ok());
-        match (node, self.service.as_ref()) {
-            (Some(node), Some(service)) => Ok(Identities { node, service: &service.cert }),
-            _ => Err("the certificate of the node that signed is not in the ledger".to_owned()),
-        }
-    }
-
-    /// The entry extends everything that is kept of the log.
-    fn take_entry(&mut self, entry: &Entry, writes: WriteSet) -> Result<(), String> {
-        let say = |what: String| format!("entry {}: {what}", entry.seqno);
-        self.keyed.append(&self.store, &writes);
-        self.nodes_changed |= self.nodes.append(&writes).map_err(|e| say(e.to_string()))?;
-        let signs = entry.kind == Kind::Signature;
-        self.chain.append(&entry.bytes, signs, self.now).map_err(|e| say(e.to_string()))?;
-        if let Some(Some(row)) = writes.get(SERVICE_INFO, &SINGLE) {
-            self.service = Some(read_row(SERVICE_INFO, row).map_err(|e| say(e.to_string()))?);
-        }
-        if matches!(entry.kind, Kind::Configuration(_) | Kind::Retired(_)) {
-            self.kinds.insert(entry.seqno, entry.kind.clone());
-        }
-        self.store.append(entry.seqno, writes);
-        self.recent.push(entry.clone());
-        Ok(())
-    }
-
-    fn rolled_back(&mut self, after: Seqno) -> Result<(), String> {
-        self.store.roll_back(after);
-        self.chain.roll_back(after, self.now);
-        self.recent.roll_back(after);
-        self.kinds.split_off(&(after + 1));
-        self.keyed.reload(&self.store);
-        self.nodes.reload(&self.store).map_err(|e| e.to_string())?;
-        self.reload_service()?;
-        self.nodes_changed = true;
-        Ok(())
-    }
-
-    fn reload_service(&mut self) -> Result<(), String> {
-        let service = self.store.head(SERVICE_INFO, &SINGLE);
-        let service = service.map(|row| read_row(SERVICE_INFO, row)).transpose();
-        self.service = service.map_err(|e| e.to_string())?;
-        Ok(())
-    }
-
-    /// Everything up to `seqno` is final.
-    fn committed(&mut self, seqno: Seqno) -> Result<(), String> {
-        let before = self.raft.view_at(self.store.commit_idx());
-        while let Some((at, writes)) = self.store.commit_next(seqno) {
-            let changed = self.nodes.commit(at, &writes).map_err(|e| e.to_string())?;
-            self.clean_up |= changed;
-            self.nodes_changed |= changed;
-            self.take_snapshot_if_due(at, &writes)?;
-        }
-        self.chain.commit(seqno);
-        let new_view = self.raft.view_at(seqno) != before;
-        let raft = &self.raft;
-        let decided = self.waits.decide(seqno, new_view, |tx| raft.status(tx.view, tx.seqno));
-        for (waiter, status) in decided {
-            self.answer_waiter(waiter, status);
-        }
-        let tx = self.committed_tx();
-        self.notice(Notice::Committed(tx));
-        Ok(())
-    }
-
-    /// The leader appends a transaction.
-    fn append(&mut self, env: &mut Env, writes: WriteSet, user: bool) -> Result<TxId, Error> {
-        self.append_claiming(env, writes, Digest::default(), user)
-    }
-
-    fn append_claiming(
-        &mut self,
-        env: &mut Env,
-        writes: WriteSet,
-        claims: Digest,
-        user: bool,
-    ) -> Result<TxId, Error> {
-        let kind = self.nodes.kind_of(&writes, false);
-        let kind = kind.map_err(|e| Error::new(Code::InternalError, e.to_string()))?;
-        let id = TxId::new(self.raft.view(), self.raft.last_idx() + 1);
-        let encoded = self.chain.encode(id, writes, claims);
-        let (bytes, writes) =
-            encoded.map_err(|e| Error::new(Code::RequestBodyTooLarge, e.to_string()))?;
-        let weight = bytes.len() as u64;
-        let entry = NewEntry { kind, bytes, weight, user };
-        self.raft.admits(&entry).map_err(refused)?;
-        self.own = Some(writes);
-        self.feed(env, Event::Append(entry));
-        if self.chain.unsigned() >= self.config.signature_tx_count {
-            self.sign(env);
-        }
-        Ok(id)
-    }
-
-    /// [O3]: the turn's entries become durable together with their signature, and the queue of
-    /// requests has been taken whole: so nothing waits.
-    fn sign_if_due(&mut self, env: &mut Env) {
-        let unsigned = self.chain.unsigned();
-        let config = &self.config;
-        let adaptive = config.signature_adaptive && !self.is_signing();
-        let age = self.chain.unsigned_since().map(|at| env.now.0.saturating_sub(at.0));
-        let old = age.is_some_and(|age| age >= config.signature_delay_ms);
-        let due = unsigned > 0 && (adaptive || old || unsigned >= config.signature_tx_count);
-        if due || self.raft.should_sign() {
-            self.sign(env);
-        }
-    }
-
-    /// Whether as many adaptive signatures are under way as there may be.
-    fn is_signing(&self) -> bool {
-        let in_flight = self.raft.uncommitted_signatures() as u64;
-        self.config.signature_adaptive && in_flight >= self.config.signature_max_in_flight
-    }
-
-    fn sign(&mut self, env: &mut Env) {
-        let cut = self.cuts_for_snapshot();
-        let signed = self.chain.sign(self.raft.view(), env.now, &self.keys, cut);
-        let (bytes, writes) = match signed {
-            Ok(signed) => signed,
-            Err(error) => return self.stop(format!("cannot sign: {error}")),
-        };
-        let weight = bytes.len() as u64;
-        let entry = NewEntry { kind: Kind::Signature, bytes, weight, user: false };
-        if self.raft.admits(&entry).is_err() {
-            return;
-        }
-        self.own = Some(writes);
-        self.feed(env, Event::Append(entry));
-    }
-
-    fn packet(&mut self, env: &mut Env, peer: PeerRef, packet: Packet) {
-        match packet {
-            Packet::Raft { from, to, messages } => {
-                if to != self.raft.me() || self.nodes.peer(&from).as_ref() != Some(&peer) {
-                    return;
-                }
-                self.heard(from);
-                for message in messages {
-                    self.feed(env, Event::Receive(from, Verified::assume(message)));
-                }
-            }
-            Packet::Forward(commands) => {
-                if !self.is_admitted(&peer) {
-                    return;
-                }
-                for (id, command) in commands {
-                    self.take_forwarded(env, &peer, id, command);
-                }
-            }
-            Packet::Forwarded(answers) if self.nodes.is_node(&peer) => {
-                for (id, result) in answers {
-                    self.forwarded(env, id, result);
-                }
-            }
-            Packet::Decided(decided) if self.nodes.is_node(&peer) => {
-                for (id, tx, status) in decided {
-                    let waiter = self.forwards.decided(id).and_then(|id| self.waits.take(id));
-                    if let Some(waiter) = waiter.filter(|waiter| waiter.tx == tx) {
-                        self.answer_waiter(waiter, status);
-                    }
-                }
-            }
-            Packet::Forwarded(_) | Packet::Decided(_) => {}
-            Packet::Join(request) => {
-                if request.peer == peer {
-                    self.join_request(env, peer, request, None);
-                }
-            }
-            Packet::RelayJoin(joiner, request) => {
-                if request.peer == joiner && self.nodes.is_node(&peer) {
-                    self.join_request(env, joiner, request, Some(peer));
-                }
-            }
-            Packet::RelayJoinAnswer(joiner, answer) => {
-                if self.nodes.is_node(&peer) {
-                    self.send(joiner, &Packet::JoinAnswer(answer));
-                }
-            }
-            Packet::FetchSnapshot { seqno, offset } => self.serve_snapshot(peer, seqno, offset),
-            Packet::Introduction(introduction) => self.introduced(peer, &introduction),
-            Packet::OfferSnapshot(tx) => self.offered(peer, tx),
-            Packet::SnapshotPart { seqno, evidence, offset, total, bytes } => {
-                self.offered_part(&peer, (seqno, evidence), (offset, total), &bytes);
-            }
-            Packet::JoinAnswer(_) => {}
-        }
-    }
-
-    /// Another node's command. What may change something is taken once, however often it comes.
-    fn take_forwarded(&mut self, env: &mut Env, peer: &PeerRef, id: u64, command: Command) {
-        let origin = Origin::Remote(peer.clone(), id);
-        if !matches!(command, Command::Write { .. } | Command::Member(_)) {
-            return self.command(env, origin, command);
-        }
-        match self.taken.take(peer, id) {
-            Take::New => self.command(env, origin, command),
-            Take::Open => {}
-            Take::Refused(error) => self.reply(&origin, Err(error)),
-        }
-    }
-
     /// Whether a node is there that the operator has admitted, now or once.
     fn is_admitted(&self, peer: &PeerRef) -> bool {
         let learners = self.committed_change().map(|change| change.learners()).unwrap_or_default();
@@ -715,25 +465,6 @@ impl<K: Keys> Member<K> {
         self.reply(&waiter.origin, result);
     }
 
-    fn send_answers(&mut self) {
-        for (peer, answers) in std::mem::take(&mut self.answers) {
-            let weight = |answer: &Forwarded| match &answer.1 {
-                Ok(Reply::Written { results, .. } | Reply::Read { results, .. }) => {
-                    128 + results.iter().map(commands::weight).sum::<usize>()
-                }
-                _ => 128,
-            };
-            for part in split(answers, weight) {
-                self.send(peer.clone(), &Packet::Forwarded(part));
-            }
-        }
-        for (peer, decided) in std::mem::take(&mut self.decided) {
-            for part in split(decided, |_| 32) {
-                self.send(peer.clone(), &Packet::Decided(part));
-            }
-        }
-    }
-
     /// This node must not go on. Nothing of this turn leaves.
     fn stop(&mut self, reason: String) {
         if self.stopped.is_none() {
@@ -769,66 +500,6 @@ impl<K: Keys> Member<K> {
             self.step.output(Output::Reply(ticket, Err(error)));
         }
     }
-
-    /// A leader was found or lost: commands that wait for one are sent (again), or done here.
-    fn follow_leader(&mut self, env: &mut Env) {
-        let leader = self.raft.leader();
-        if leader != self.known_leader {
-            self.known_leader = leader;
-            self.role_changed = true;
-            if leader.is_some() {
-                for (ticket, error) in self.forwards.again(None) {
-                    self.reply(&Origin::Local(ticket), Err(error));
-                }
-            }
-        }
-        if !self.forwards.has_unsent() {
-            return;
-        }
-        if self.leads() {
-            if !self.retires() {
-                for forward in self.forwards.take_unsent() {
-                    if forward.is_doubtful(0) {
-                        self.doubtful.insert(forward.ticket);
-                    }
-                    self.command(env, Origin::Local(forward.ticket), forward.command);
-                }
-            }
-            return;
-        }
-        let Some(peer) = leader.and_then(|leader| self.nodes.peer(&leader)) else { return };
-        let commands = self.forwards.send(env.now);
-        for part in split(commands, |(_, command)| commands::command_weight(command)) {
-            self.send(peer.clone(), &Packet::Forward(part));
-        }
-    }
-}
-
-/// Parts of a list that fit a packet, each with at least one item.
-fn split<T>(items: Vec<T>, weight: impl Fn(&T) -> usize) -> Vec<Vec<T>> {
-    let mut parts: Vec<Vec<T>> = Vec::new();
-    let mut room = 0;
-    for item in items {
-        let weight = weight(&item);
-        match parts.last_mut() {
-            Some(part) if weight <= room && part.len() < MAX_FORWARDS => part.push(item),
-            _ => {
-                parts.push(vec![item]);
-                room = PACKET_BYTES;
-            }
-        }
-        room = room.saturating_sub(weight);
-    }
-    parts
-}
-
-/// One leader has refused a write, but another one may have done it.
-fn in_doubt(error: &Error) -> Error {
-    if error.code == Code::TransactionReplicationFailed {
-        return error.clone();
-    }
-    let message = format!("it was sent to more than one leader and may be done; one said: {error}");
-    Error::new(Code::TransactionReplicationFailed, message)
 }
 
 /// Why a command is refused, from why the protocol does.
@@ -843,58 +514,6 @@ fn refused(refusal: Refusal) -> Error {
         Refusal::TooLarge => Code::RequestBodyTooLarge,
     };
     Error::new(code, refusal.to_string())
-}
-
-/// A row of the idempotency map: `view(8) seqno(8) time(8) digest of the operations(32)`.
-#[derive(Clone, PartialEq, Eq, Debug)]
-struct KeyedRow {
-    tx: TxId,
-    at_ms: u64,
-    request: [u8; 32],
-}
-
-impl KeyedRow {
-    fn to_value(&self) -> Value {
-        let mut row = [0; 56];
-        row[..8].copy_from_slice(&self.tx.view.to_be_bytes());
-        row[8..16].copy_from_slice(&self.tx.seqno.to_be_bytes());
-        row[16..24].copy_from_slice(&self.at_ms.to_be_bytes());
-        row[24..].copy_from_slice(&self.request);
-        Arc::from(row)
-    }
-
-    fn read(row: &[u8]) -> Option<Self> {
-        let row: &[u8; 56] = row.try_into().ok()?;
-        let number = |at: usize| row[at..at + 8].try_into().ok().map(u64::from_be_bytes);
-        let tx = TxId::new(number(0)?, number(8)?);
-        Some(Self { tx, at_ms: number(16)?, request: row[24..].try_into().ok()? })
-    }
-}
-
-impl Keyed {
-    /// A transaction is about to be appended.
-    fn append(&mut self, store: &Store, writes: &WriteSet) {
-        for (map, key, row) in writes.iter() {
-            if map != IDEMPOTENCY {
-                continue;
-            }
-            if let Some(before) = store.head(map, key).and_then(|row| KeyedRow::read(row)) {
-                self.0.remove(&before.tx.seqno);
-            }
-            if let Some(row) = row.and_then(|row| KeyedRow::read(row)) {
-                self.0.insert(row.tx.seqno, (key.to_vec(), row.at_ms));
-            }
-        }
-    }
-
-    fn reload(&mut self, store: &Store) {
-        self.0.clear();
-        for (key, row) in store.head_from(IDEMPOTENCY, b"") {
-            if let Some(row) = KeyedRow::read(row) {
-                self.0.insert(row.tx.seqno, (key.to_vec(), row.at_ms));
-            }
-        }
-    }
 }
 
 /// The node that holds these keys.

@@ -10,7 +10,8 @@ use quorate_ledger::mutants::{Mutant, mutated};
 use quorate_ledger::state::WriteSet;
 use rand_core::Rng as _;
 
-use super::{KeyedRow, Member, refused};
+use super::keyed::KeyedRow;
+use super::{Member, refused};
 use crate::cft::api::{Code, Command, Consistency, Error, Op, OpResult, Reply, TxStatus, Wait};
 use crate::cft::execute::{View, check, execute};
 use crate::cft::keys::Keys;

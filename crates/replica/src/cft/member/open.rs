@@ -20,7 +20,8 @@ use quorate_ledger::mutants::{Mutant, mutated};
 use quorate_ledger::state::{WriteError, WriteSet};
 use rand_core::Rng as _;
 
-use super::{Keyed, Member, MemberStep, Recent, me, row_key};
+use super::keyed::Keyed;
+use super::{Member, MemberStep, Recent, me, row_key};
 use crate::cft::api::{Begin, Config, PeerRef};
 use crate::cft::chain::Chain;
 use crate::cft::driver::OpenError;
