@@ -8,7 +8,7 @@ use quorate_consensus::core::Time;
 use quorate_consensus::raft::Seqno;
 use quorate_crypto::hash::Digest;
 use quorate_ledger::ccf::entry::{EntryError, leaf_of};
-use quorate_ledger::ccf::signature::{self, SignatureError};
+use quorate_ledger::ccf::signature::{Signature, SignatureError};
 use quorate_ledger::ccf::{Flags, Head, LedgerSecret, Notary, Transaction, Tree, TxId};
 use quorate_ledger::state::WriteSet;
 
@@ -93,7 +93,8 @@ impl Chain {
         Ok((bytes, transaction.writes))
     }
 
-    /// The next entry as a signature. A chunk that has become long enough, or has `cut`, ends.
+    /// The next entry as a signature, by the node that the ledger has this certificate of. A chunk
+    /// that has become long enough, or has `cut`, ends.
     ///
     /// # Errors
     /// [`SignatureError`], if too much is unsigned: an own mistake.
@@ -101,11 +102,15 @@ impl Chain {
         &self,
         view: u64,
         now: Time,
-        keys: &impl Notary,
+        (keys, certificate): (&impl Notary, &str),
         cut: bool,
     ) -> Result<(Arc<[u8]>, WriteSet), SignatureError> {
         let id = TxId::new(view, self.last_idx() + 1);
-        let writes = signature::make(&self.tree, self.last_signature(), id, now.0, keys)?;
+        let root = self.tree.root_at(id.seqno)?;
+        let signed = keys.sign(&root, id, now.0);
+        let certificate = Some(certificate.to_owned());
+        let signature = Signature { id, node: keys.node(), root, signed, certificate };
+        let writes = signature.rows(&self.tree, self.last_signature())?;
         let transaction = Transaction::new(id, writes, &self.secret);
         let too_long = |_| SignatureError::Missing("an entry that holds the tree");
         let mut bytes = transaction.encode(Flags::NONE, &self.secret).map_err(too_long)?;

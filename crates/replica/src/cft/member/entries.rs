@@ -9,7 +9,7 @@ use quorate_ledger::ccf::signature::{Identities, Signature, is_signature};
 use quorate_ledger::ccf::{Transaction, TxId};
 use quorate_ledger::state::WriteSet;
 
-use super::{Member, refused};
+use super::{Member, refused, row_key};
 use crate::cft::api::{Code, Error, Notice};
 use crate::cft::keys::Keys;
 
@@ -194,7 +194,13 @@ impl<K: Keys> Member<K> {
 
     pub(super) fn sign(&mut self, env: &mut Env) {
         let cut = self.cuts_for_snapshot();
-        let signed = self.chain.sign(self.raft.view(), env.now, &self.keys, cut);
+        // A node that was added anew has a later certificate in the ledger than it was given: whoever
+        // reads the log goes by the ledger.
+        let row = self.store.head(ENDORSED_CERTIFICATES, &row_key(&self.raft.me()));
+        let certificate = row.and_then(|pem| std::str::from_utf8(pem).ok());
+        let certificate = certificate.unwrap_or_else(|| self.keys.certificate());
+        let by = (&self.keys, certificate);
+        let signed = self.chain.sign(self.raft.view(), env.now, by, cut);
         let (bytes, writes) = match signed {
             Ok(signed) => signed,
             Err(error) => return self.stop(format!("cannot sign: {error}")),
