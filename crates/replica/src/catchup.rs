@@ -4,7 +4,7 @@
 //! |---|---|
 //! | CUP-1 | Peers claim heads (hints, statuses, blocks too far ahead). What is above the own head is fetched from a peer that claims it, one fetch at a time: of those that failed least the one whose turn is longest ago, of those the one with the highest claim. So a liar, however high its claims and however often it repeats them, does not keep others from being asked. |
 //! | CUP-2 | An answer in time that brings the head forward doubles the next batch; none, a useless or a wrong one halves it and drops the peer's claim. |
-//! | CUP-3 | Without claims somebody is asked from time to time, so that a lost hint does not hold a node up for ever. |
+//! | CUP-3 | Without claims somebody is asked from time to time, so that a lost hint does not hold a node up for ever. Whoever claims something meanwhile, or comes, is asked at once instead: a node that has just started asks before anybody is there to hear it. |
 //! | CUP-4 | Every fetched block is checked: link to the head, certificate of the view in force at it, the rules for trxs, write set and Merkle root. Only then is it recorded. |
 //! | CUP-5 | A certified block that differs from the own recorded, uncertified one is never applied: more than `f` producers are traitors, or this node is broken. |
 //! | CUP-6 | Epochs without blocks are skipped when `f + 1` producers say that all epochs before one brought no block above the own head. |
@@ -99,26 +99,41 @@ impl Catchup {
         self.claims.insert(peer.clone(), id);
     }
 
+    /// CUP-3: a peer came.
+    pub fn met(&mut self, peer: &PeerRef, head: BlockId) {
+        if self.asks_anybody() {
+            self.claim(peer, head.next(), head);
+        }
+    }
+
     fn asked(&self, peer: &PeerRef) -> bool {
-        self.fetch.as_ref().is_some_and(|fetch| match &fetch.to {
-            Address::Peer(asked) => asked == peer,
-            _ => true,
-        })
+        self.asks_anybody() || self.owes(peer)
+    }
+
+    /// Whether a question to nobody in particular is open.
+    fn asks_anybody(&self) -> bool {
+        self.fetch.as_ref().is_some_and(|fetch| fetch.to == Address::Somebody)
+    }
+
+    /// Whether a peer was asked because of its claim, and has not answered.
+    fn owes(&self, peer: &PeerRef) -> bool {
+        let to = self.fetch.as_ref().map(|fetch| &fetch.to);
+        matches!(to, Some(Address::Peer(asked)) if asked == peer)
     }
 
     /// CUP-2: `peer` sent blocks, and `applied` of them brought the head forward; `wrong`: one of
     /// them did not verify.
     pub fn answered(&mut self, peer: &PeerRef, applied: usize, wrong: bool, head: BlockId) {
         self.claims.retain(|_, id| *id > head);
-        let asked = self.asked(peer);
-        if asked {
+        let (asked, owes) = (self.asked(peer), self.owes(peer));
+        if owes || (asked && applied > 0) {
             self.fetch = None;
         }
-        if wrong || (asked && applied == 0) {
+        if wrong || (owes && applied == 0) {
             self.claims.remove(peer);
             self.blame(peer);
             // What nobody asked for is no reason to ask others for less.
-            if asked {
+            if owes {
                 self.fail();
             }
         } else if asked && applied > 0 {
@@ -160,7 +175,7 @@ impl Catchup {
     /// What to ask now, if anything.
     pub fn tick(&mut self, now: Time, head: BlockId) -> Option<Question> {
         if let Some(fetch) = &self.fetch {
-            if now < fetch.deadline {
+            if now < fetch.deadline && !self.is_better_asked() {
                 return None;
             }
             // CUP-2: too late. Somebody who was asked without a claim owes nothing.
@@ -191,10 +206,16 @@ impl Catchup {
         Some(Question { to, from: head.next(), max: self.batch })
     }
 
+    /// CUP-3: whether there is a claim, and only somebody was asked.
+    fn is_better_asked(&self) -> bool {
+        self.asks_anybody() && !self.claims.is_empty()
+    }
+
     /// When to call [`Catchup::tick`].
     #[must_use]
     pub fn wake(&self, now: Time) -> Time {
         match &self.fetch {
+            Some(_) if self.is_better_asked() => now,
             Some(fetch) => fetch.deadline,
             None if self.claims.is_empty() => self.poll_at,
             None => now,

@@ -337,7 +337,8 @@ where
 
     /// A peer came: each tells the other where it stands.
     fn connected(&mut self, peer: &PeerRef, out: &mut Out) {
-        if self.chain.is_some() {
+        if let Some(chain) = &self.chain {
+            self.catchup.met(peer, chain.head.id);
             self.send_head(peer, out);
         } else {
             let packet = wire::encode_fetch_genesis(&self.group());
@@ -363,6 +364,8 @@ where
         if let Some(chain) = &self.chain
             && let Some(question) = self.catchup.tick(env.now, chain.head.id)
         {
+            let text = format!("asks for {} blocks from {} on", question.max, question.from);
+            out.trace(Trace::said("CUP-1", text));
             let packet = wire::encode_fetch_blocks(&self.group(), question.from, question.max);
             self.send(question.to, packet, out);
         }

@@ -25,6 +25,36 @@ fn somebody_is_asked_at_first_and_then_from_time_to_time() {
     assert!(catchup.tick(poll, HEAD).is_some());
 }
 
+/// The first question of a node goes out before anybody is there to hear it.
+#[test]
+fn who_comes_or_claims_is_asked_in_place_of_somebody() {
+    let mut catchup = Catchup::new(START);
+    catchup.tick(START, HEAD).expect("somebody");
+    catchup.met(&peer(1), HEAD);
+    let now = START.after(1);
+    assert_eq!(catchup.wake(now), now);
+    assert_eq!(catchup.tick(now, HEAD).expect("who came").to, Address::Peer(peer(1)));
+    catchup.met(&peer(2), HEAD);
+    catchup.claim(&peer(1), HEAD, HEAD);
+    assert!(!catchup.syncing(), "one that is level, and nobody else was asked");
+
+    let mut catchup = Catchup::new(START);
+    catchup.tick(START, HEAD).expect("somebody");
+    catchup.claim(&peer(3), BlockId(20), HEAD);
+    assert_eq!(catchup.tick(now, HEAD).expect("its claim").to, Address::Peer(peer(3)));
+}
+
+/// A gossiped block further ahead tells where its sender is; it is no bad answer.
+#[test]
+fn gossip_further_ahead_is_no_answer_of_somebody() {
+    let mut catchup = Catchup::new(START);
+    catchup.tick(START, HEAD).expect("somebody");
+    catchup.claim(&peer(1), BlockId(20), HEAD);
+    catchup.answered(&peer(1), 0, false, HEAD);
+    let question = catchup.tick(START, HEAD).expect("asks");
+    assert_eq!((question.to, question.max), (Address::Peer(peer(1)), FETCH_START));
+}
+
 #[test]
 fn the_highest_claim_is_fetched_and_answers_grow_the_batch() {
     let mut catchup = quiet();
