@@ -232,6 +232,7 @@ impl Node {
             node.close().await;
             return Err(error);
         }
+        node.inner.network.open();
         let server = api::serve(node.clone(), listener);
         *node.inner.server.lock() = Some(tokio::spawn(server));
         tracing::info!(api = %api_addr, peer = %node.peer_id(), "node started");
@@ -506,6 +507,7 @@ fn settings(config: &NodeConfig) -> Settings {
         bootstrap: network.bootstrap.clone(),
         max_peers: network.max_peers,
         mdns: network.mdns,
+        closed: true,
     }
 }
 

@@ -122,6 +122,10 @@ struct Reader {
 
 impl Reader {
     async fn run(self, mut stream: Stream) {
+        let mut open = self.shared.open.subscribe();
+        if open.wait_for(|open| *open).await.is_err() {
+            return;
+        }
         if stream.write_all(&[READY]).await.is_err() || stream.flush().await.is_err() {
             return;
         }

@@ -65,6 +65,8 @@ pub struct Settings {
     pub max_peers: u32,
     /// Whether to look for nodes of the local network.
     pub mdns: bool,
+    /// Whether what others send waits for [`Network::open`].
+    pub closed: bool,
 }
 
 /// Why the network could not be started or an address not be reached.
@@ -175,6 +177,8 @@ pub(crate) struct Shared {
     peers: RwLock<BTreeMap<PeerId, PeerInfo>>,
     listen: RwLock<Vec<Multiaddr>>,
     budgets: Budgets,
+    /// Whether streams are read.
+    open: watch::Sender<bool>,
     stopped: watch::Sender<bool>,
 }
 
@@ -251,6 +255,7 @@ impl Network {
             peers: RwLock::default(),
             listen: RwLock::new(swarm.listeners().cloned().collect()),
             budgets: Budgets::new(),
+            open: watch::Sender::new(!settings.closed),
             stopped: watch::Sender::new(false),
         });
         let mut control = swarm.behaviour().streams.new_control();
@@ -273,6 +278,13 @@ impl Network {
             ended,
         };
         Ok((network, task, end))
+    }
+
+    /// The groups of before are joined: what others send is read from now on. A node that comes back
+    /// is dialed while it still reads its ledgers, and must not take what is said in its groups for
+    /// something it has nothing to do with.
+    pub fn open(&self) {
+        self.shared.open.send_replace(true);
     }
 
     /// This node's peer id.

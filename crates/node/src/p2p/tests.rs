@@ -22,6 +22,10 @@ fn group() -> GroupId {
 }
 
 async fn start(n: u8, bootstrap: &[&Network]) -> Network {
+    start_with(n, bootstrap, false).await
+}
+
+async fn start_with(n: u8, bootstrap: &[&Network], closed: bool) -> Network {
     let settings = Settings {
         name: "test".to_owned(),
         listen: vec!["/ip4/127.0.0.1/tcp/0".parse().expect("an address")],
@@ -29,6 +33,7 @@ async fn start(n: u8, bootstrap: &[&Network]) -> Network {
         bootstrap: bootstrap.iter().flat_map(|b| b.listen_addresses()).collect(),
         max_peers: 50,
         mdns: false,
+        closed,
     };
     Network::start(settings, &key(n)).await.expect("the network starts")
 }
@@ -120,6 +125,7 @@ async fn a_group_joined_before_the_bootstrap_node_is_up_is_found_later() {
                 bootstrap: if n == 1 { Vec::new() } else { address.clone() },
                 max_peers: 50,
                 mdns: false,
+                closed: false,
             },
             key(n),
         )
@@ -179,6 +185,28 @@ async fn a_peer_that_sends_rubbish_is_banned() {
     assert!(*judged.lock() >= 4);
     a.stop().await;
     b.stop().await;
+}
+
+/// A node that comes back is dialed before it has opened its groups by those who have much to say in
+/// them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_said_to_a_node_before_its_groups_are_open_waits_for_them() {
+    let late = start_with(2, &[], true).await;
+    let early = start(3, &[&late]).await;
+    let there = super::peer_ref(late.peer_id());
+    let count = 300_u16;
+    for n in 0..count {
+        early.send_to_peer(group(), &there, n.to_be_bytes()[..].into());
+    }
+    let (sink, mut inbox) = sink();
+    late.join(group(), key(12), sink).await.expect("joined");
+    late.open();
+    for n in 0..count {
+        assert_eq!(packet(&mut inbox).await.0, n.to_be_bytes());
+    }
+    assert_eq!(late.peers().len(), 1, "nobody is banned");
+    late.stop().await;
+    early.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

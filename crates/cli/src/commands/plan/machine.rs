@@ -168,6 +168,7 @@ impl Peer {
             bootstrap: first.map(|peer| peer.network.listen_addresses()).unwrap_or_default(),
             max_peers: 50,
             mdns: false,
+            closed: false,
         };
         let (sender, got) = channel();
         let (started, wait) = channel();
