@@ -39,9 +39,12 @@ const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 /// A peer that does not take a batch in this time is treated as gone.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// A batch is given up after so many lost streams: on a working connection that is the peer's doing.
-const ATTEMPTS: u32 = 5;
+const ATTEMPTS: u32 = 8;
 /// Pauses between attempts to reach a peer.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+/// First pause between attempts to open a stream on a connection, doubled each time: one that was
+/// refused because others opened theirs at the same moment has room a moment later.
+const REOPEN: Duration = Duration::from_millis(10);
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum State {
@@ -203,6 +206,7 @@ impl Writer {
         let mut stream = None;
         let mut batch = Vec::new();
         let mut pause = BACKOFF.0;
+        let mut dialed: Option<Instant> = None;
         let mut attempts = 0;
         loop {
             if *state.borrow_and_update() == State::Closed {
@@ -220,10 +224,17 @@ impl Writer {
             }
             if *state.borrow() == State::Down {
                 stream = None;
+                // Also after a connection that came to nothing: a peer that hangs up is not to be
+                // called again and again.
+                let left = dialed.map_or(Duration::ZERO, |at| pause.saturating_sub(at.elapsed()));
+                if !left.is_zero() {
+                    let _ = timeout(left, state.changed()).await;
+                    continue;
+                }
+                pause = dialed.map_or(BACKOFF.0, |_| (pause * 2).min(BACKOFF.1));
+                dialed = Some(Instant::now());
                 // A full command queue only delays the next attempt.
                 let _ = self.commands.try_send(Command::Connect(self.peer));
-                let _ = timeout(pause, state.changed()).await;
-                pause = (pause * 2).min(BACKOFF.1);
                 continue;
             }
             match self.write(&mut stream, &batch).await {
@@ -232,7 +243,7 @@ impl Writer {
                     metrics::counter!("rex_out_bytes_total").increment(batch.len() as u64);
                     batch.clear();
                     batch.shrink_to(BATCH);
-                    pause = BACKOFF.0;
+                    dialed = None;
                 }
                 Err(error) => {
                     tracing::debug!(peer = %self.peer, lane = self.index, error, "stream lost");
@@ -245,9 +256,8 @@ impl Writer {
                     }
                     // The old stream may have ended with the peer's last life, or with one of two
                     // connections made at the same time: the first new attempt comes at once.
-                    if attempts > 1 {
-                        let _ = timeout(pause, state.changed()).await;
-                        pause = (pause * 2).min(BACKOFF.1);
+                    if let Some(doublings) = attempts.checked_sub(2) {
+                        let _ = timeout(REOPEN * 2_u32.pow(doublings), state.changed()).await;
                     }
                 }
             }
