@@ -432,6 +432,10 @@ impl Host {
         if before.status == status && before.stalled == stalled {
             return;
         }
+        if (before.status.head, before.status.syncing) != (status.head, status.syncing) {
+            let (head, epoch, behind) = (status.head, status.epoch, status.syncing);
+            tracing::debug!(group = %self.group, %head, %epoch, behind, "head");
+        }
         match (&before.stalled, &stalled) {
             (None, Some(reason)) => {
                 tracing::error!(group = %self.group, reason, "nothing can be written: stalled");

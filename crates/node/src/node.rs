@@ -192,6 +192,7 @@ impl Node {
         let files = Files::open(&config.data_dir)?;
         let keystore = open_keystore(&config).await?;
         let identity = keystore.node_key()?;
+        tracing::debug!("the keystore is open");
         let tokens = match &config.api.jwt_key {
             Some(key) => Tokens::new(key.expose().as_bytes()),
             None => Tokens::new(&keystore.token_key()?),
@@ -233,6 +234,7 @@ impl Node {
             return Err(error);
         }
         node.inner.network.open();
+        tracing::debug!(groups = node.groups().len(), "the groups are open");
         let server = api::serve(node.clone(), listener);
         *node.inner.server.lock() = Some(tokio::spawn(server));
         tracing::info!(api = %api_addr, peer = %node.peer_id(), "node started");

@@ -151,6 +151,7 @@ impl Task {
     pub(super) fn identified(&mut self, peer: PeerId, info: identify::Info) {
         let kad_protocol = behaviour::protocol(&self.settings.name, "kad/1");
         let ours = info.protocols.contains(&kad_protocol);
+        tracing::debug!(%peer, agent = info.agent_version, "identified");
         let first;
         let near;
         {
@@ -201,6 +202,7 @@ impl Task {
     }
 
     pub(super) fn dial_peer(&mut self, peer: PeerId, addresses: Vec<Multiaddr>) {
+        tracing::debug!(%peer, ?addresses, "dialing");
         let opts = DialOpts::peer_id(peer)
             .condition(PeerCondition::DisconnectedAndNotDialing)
             .addresses(addresses)

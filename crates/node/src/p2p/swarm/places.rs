@@ -88,12 +88,14 @@ impl Task {
         if waited.is_some()
             && let Some(sink) = self.shared.sink(id)
         {
+            tracing::debug!(group = %id, %peer, "a peer of the group is connected");
             sink(Delivery::Connected(peer_ref(peer)));
         }
     }
 
     /// A connected peer is in a group of ours: tell it where our member is.
     pub(super) fn peer_joined(&mut self, id: GroupId, peer: PeerId) {
+        tracing::debug!(group = %id, %peer, "a peer is in the group");
         if let Some(member) = self.shared.groups.write().get_mut(&id) {
             member.peers.insert(peer);
         }
