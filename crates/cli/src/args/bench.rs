@@ -142,6 +142,12 @@ pub struct LoadArgs {
     /// measure how long no block is seen and how soon it has caught up.
     #[arg(long)]
     pub kill: bool,
+    /// Keep the nodes' data and logs in this directory.
+    #[arg(long, value_name = "DIR")]
+    pub keep: Option<PathBuf>,
+    /// What nodes log. What a restarted node does, and when, is in its log at `debug`.
+    #[arg(long, default_value = "warn", value_name = "FILTER")]
+    pub log: String,
     /// Write the result into the section `load` of this Markdown file.
     #[arg(long, value_name = "FILE")]
     pub write: Option<PathBuf>,

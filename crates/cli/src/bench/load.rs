@@ -84,8 +84,8 @@ struct Killed {
 pub async fn run(args: &LoadArgs) -> Result<Report> {
     let binary = std::env::current_exe()
         .map_err(|e| CliError::failed(format!("cannot find my own program: {e}")))?;
-    let mut cluster = Cluster::new(&binary, None)?;
-    cluster.set_log("warn");
+    let mut cluster = Cluster::new(&binary, args.keep.as_deref())?;
+    cluster.set_log(&args.log);
     let bar = spinner("starting producers");
     let group = form(&mut cluster, args).await?;
     let pids: Vec<u32> = cluster
@@ -145,6 +145,8 @@ pub async fn per_post(binary: &Path, trx_bytes: usize) -> Result<PerPost> {
         members: 64,
         interval: 500,
         kill: false,
+        keep: None,
+        log: "warn".to_owned(),
         write: None,
     };
     let mut cluster = Cluster::new(binary, None)?;
