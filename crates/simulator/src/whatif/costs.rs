@@ -84,6 +84,11 @@ pub struct Costs {
     pub gossip: u64,
     /// A gossiped KiB at one receiver, both ends together.
     pub gossip_kib: u64,
+    /// Opening a link to another node, both ends together: from the lookup of who is in the group
+    /// until each knows that the other is there.
+    pub link: u64,
+    /// What is left of the time that this takes between two nodes of one machine: no core is busy.
+    pub link_wait: u64,
     /// A post through the HTTP API, without what the group's thread does.
     pub api_post: u64,
     /// A post at the client that makes it, with its share of watching for its block.
@@ -201,6 +206,8 @@ impl Costs {
             packet_kib: 2_000,
             gossip: 60_000,
             gossip_kib: 4_000,
+            link: 4_000_000,
+            link_wait: 10_000_000,
             api_post: 60_000,
             client_post: 60_000,
             committees: [4, 16, 64, 100].map(committee).to_vec(),

@@ -6,7 +6,7 @@
 //! that verify, one for its group, which waits while its disk syncs.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -27,6 +27,7 @@ use rand_chacha::{ChaCha8Rng, ChaCha20Rng};
 
 use super::conditions::Conditions;
 use super::costs::{CommitteeCosts, Costs};
+use super::links::Link;
 use super::load::Load;
 use super::packets::Packet;
 use super::processor::Processor;
@@ -57,6 +58,8 @@ pub(super) enum Job {
     Verify { from: usize, to: usize, life: u64, packet: Rc<Packet> },
     /// The group's thread takes a turn.
     Turn { node: usize, life: u64 },
+    /// An end of a link that a node dialed does its part: `other`'s, if it accepts.
+    Link { node: usize, life: u64, other: usize, accepts: bool },
 }
 
 pub(super) enum Event {
@@ -81,6 +84,12 @@ pub(super) enum Event {
     },
     Connect {
         node: usize,
+        other: usize,
+    },
+    /// All that a link has to wait for is over.
+    Link {
+        node: usize,
+        life: u64,
         other: usize,
     },
     Restart {
@@ -155,6 +164,10 @@ pub(super) struct Node {
     pub arrivals: Vec<u64>,
     pub sent_bytes: u64,
     pub head: BlockId,
+    /// By the other node.
+    pub links: Vec<Link>,
+    /// Trxs that it has checked since it came back; `None` if it was never away: it was given all.
+    pub checked: Option<BTreeSet<TrxId>>,
 }
 
 /// All nodes, and the time.
@@ -243,6 +256,8 @@ impl Engine {
             arrivals: vec![0; count],
             sent_bytes: 0,
             head: BlockId(0),
+            links: (0..count).map(|_| Link::up()).collect(),
+            checked: None,
         });
         Self {
             committee: costs.committee(count as u64),
@@ -320,6 +335,12 @@ impl Engine {
                     self.give(node, Input::Connected(peer(other)), 0);
                 }
             }
+            Event::Link { node, life, other } => {
+                if self.nodes[node].life == life {
+                    let job = Job::Link { node, life, other, accepts: false };
+                    self.push(node, Threads::Runtime, job);
+                }
+            }
             Event::Restart { node } => self.start(node),
             Event::Post => self.next_post(),
             Event::Again { node, post } => self.offer(node, post),
@@ -384,6 +405,7 @@ impl Engine {
                 }
                 self.turn(*node)
             }
+            Job::Link { .. } => self.costs.link / 2,
         }
     }
 
@@ -404,6 +426,9 @@ impl Engine {
             Job::Api { node, life, post } => {
                 if self.nodes[node].life == life {
                     self.tickets += 1;
+                    if let Some(checked) = &mut self.nodes[node].checked {
+                        checked.extend(post.id());
+                    }
                     let command = Command::SubmitSigned(post.clone());
                     self.asked.insert(self.tickets, (node, post));
                     let price = self.costs.trx_admit;
@@ -426,11 +451,14 @@ impl Engine {
                     self.verified(from, to, &packet);
                 }
             }
+            Job::Link { node, life, other, accepts } => {
+                self.link_half(node, life, other, accepts);
+            }
         }
         self.processors[processor].finish(pool);
     }
 
-    /// Starts a node.
+    /// Starts a node. All have links when they are started for the first time.
     pub fn start(&mut self, at: usize) {
         let seed = self.nodes[at].disk.wear().bytes ^ (at as u64) << 32;
         let now = self.clock();
@@ -455,9 +483,12 @@ impl Engine {
         let (driver, turn) = opened.expect("what a node wrote itself is its ledger");
         node.head = driver.status().head;
         node.driver = Some(driver);
-        let life = node.life;
+        let (life, first) = (node.life, node.life == 1);
         node.turn = Some((turn, 0));
         self.dispatch(at, life);
+        if !first {
+            return self.dial(at);
+        }
         for other in (0..self.nodes.len()).filter(|&other| other != at) {
             let moment = self.now + self.conditions.travel_us(at, other) * 4 + 1_000;
             self.at(moment, Event::Connect { node: at, other });
@@ -478,7 +509,9 @@ impl Engine {
         node.inbox.clear();
         (node.price, node.asked) = (0, false);
         node.turn = None;
+        node.checked = Some(BTreeSet::new());
         node.disk.crash();
+        self.cut(at);
         let lost: Vec<u64> = self
             .asked
             .iter()

@@ -19,7 +19,7 @@ const SIGNERS: usize = 64;
 /// How long a client waits before it posts again where the pool was full, as in the load benchmark.
 const BACK_OFF_US: u64 = 50_000;
 /// How often a client on the nodes' own machine looks at the head, as in the load benchmark.
-const WATCH_US: u64 = 10_000;
+pub(super) const WATCH_US: u64 = 10_000;
 
 /// How much is posted.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -14,16 +14,18 @@
 //! | `engine` | nodes and time |
 //! | `turns` | a turn of a group's thread, and what it costs |
 //! | `packets` | what travels |
+//! | `links` | nodes that come back |
 //! | `load` | clients |
 //!
 //! # What is not in the model
 //! Loss, congestion and slow start of TCP; the line in (only the line out is limited); gossip that
-//! comes twice (IDONTWANT suppresses most of it); pauses of the operating system; discovery; the
-//! time a process takes to start.
+//! comes twice (IDONTWANT suppresses most of it); pauses of the operating system; lookups that need
+//! more than one answer; the time a process takes until its API answers.
 
 pub mod conditions;
 pub mod costs;
 mod engine;
+mod links;
 mod load;
 pub mod operations;
 mod packets;
@@ -53,7 +55,7 @@ use conditions::{Conditions, ConditionsError};
 use costs::{Costs, CostsError};
 use engine::{BEGIN_MS, Engine, Parts};
 pub use load::Demand;
-use load::Load;
+use load::{Load, WATCH_US};
 
 /// The ordering core, with cheap threshold cryptography.
 pub(crate) type Core = HoneyBadger<KeyedGeneration>;
@@ -102,8 +104,8 @@ pub struct Recovery {
     pub down_ms: f64,
     /// Longest time without a block from the crash on, ms.
     pub gap_ms: f64,
-    /// From its start (of the replica, not of the process) until it has the head that the others
-    /// have then, ms.
+    /// From the moment when its API answers, and it has no links yet, until it has the head that the
+    /// others have then, ms. On one machine as a client sees it that looks every 10 ms.
     pub catch_up_ms: f64,
 }
 
@@ -396,7 +398,10 @@ fn crash(
         let (nodes, blocks) = (engine.nodes.len(), engine.blocks.len());
         return Err(WhatIfError::Stuck { nodes, blocks });
     }
-    let catch_up = engine.now - back;
+    let mut catch_up = engine.now - back;
+    if engine.conditions.one_machine {
+        catch_up = catch_up.next_multiple_of(WATCH_US);
+    }
     let before = engine.blocks.iter().rev().map(|(at, _)| *at).find(|at| *at <= crashed);
     let mut moments: Vec<u64> = before.into_iter().collect();
     moments.extend(engine.blocks.iter().map(|(at, _)| *at).filter(|at| *at > crashed));

@@ -96,6 +96,8 @@ pub fn measure(
         &mut costs.packet_kib,
         &mut costs.gossip,
         &mut costs.gossip_kib,
+        &mut costs.link,
+        &mut costs.link_wait,
         &mut costs.api_post,
         &mut costs.client_post,
     ] {

@@ -22,7 +22,7 @@ const STREAM_OVERHEAD: u64 = 40;
 pub(super) struct Packet {
     pub content: wire::Packet,
     /// Gossiped, not on a stream.
-    gossip: bool,
+    pub gossip: bool,
     checked: RefCell<Option<Checked>>,
 }
 
@@ -35,6 +35,11 @@ struct Checked {
 }
 
 impl Packet {
+    /// One that nobody has checked.
+    pub const fn new(content: wire::Packet, gossip: bool) -> Self {
+        Self { content, gossip, checked: RefCell::new(None) }
+    }
+
     fn on_the_wire(&self) -> u64 {
         let bytes = self.content.len() as u64 + STREAM_OVERHEAD;
         bytes + bytes.div_ceil(SEGMENT) * SEGMENT_OVERHEAD
@@ -55,7 +60,7 @@ impl Engine {
         let packet = match known {
             Some(packet) => Rc::clone(packet),
             None => {
-                let packet = Rc::new(Packet { content, gossip, checked: RefCell::new(None) });
+                let packet = Rc::new(Packet::new(content, gossip));
                 sent.push(Rc::clone(&packet));
                 packet
             }
@@ -74,18 +79,26 @@ impl Engine {
                 }
             }
             Address::Somebody => {
-                let mut to = self.rng.random_range(0..self.nodes.len() - 1);
-                to += usize::from(to >= from);
-                self.send_to(from, to, packet);
+                let up = |to: &usize| *to != from && self.nodes[from].links[*to].up;
+                let there: Vec<usize> = (0..self.nodes.len()).filter(up).collect();
+                if !there.is_empty() {
+                    let to = there[self.rng.random_range(0..there.len())];
+                    self.send_to(from, to, packet);
+                }
             }
         }
     }
 
-    fn send_to(&mut self, from: usize, to: usize, packet: Rc<Packet>) {
-        if from != to {
-            let life = self.nodes[from].life;
-            self.push(from, Threads::Runtime, Job::Send { from, life, to, packet });
+    /// A packet for another node; nothing for the node itself.
+    pub fn send_to(&mut self, from: usize, to: usize, packet: Rc<Packet>) {
+        if from == to {
+            return;
         }
+        if !self.nodes[from].links[to].up {
+            return self.hold(from, to, packet);
+        }
+        let life = self.nodes[from].life;
+        self.push(from, Threads::Runtime, Job::Send { from, life, to, packet });
     }
 
     /// What one end of a transfer costs, ns.
@@ -162,6 +175,11 @@ impl Engine {
         let found =
             packet.checked.borrow().as_ref().map(|checked| (checked.inbound.clone(), checked.turn));
         if let Some((inbound, turn)) = found {
+            if let (Inbound::Trxs { trxs, .. }, Some(checked)) =
+                (&inbound, &mut self.nodes[to].checked)
+            {
+                checked.extend(trxs.iter().filter_map(|trx| trx.get().trx.id()));
+            }
             self.give(to, Input::Inbound(peer(from), inbound), turn);
         }
     }

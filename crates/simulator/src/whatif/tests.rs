@@ -83,6 +83,19 @@ fn one_machine_shares_its_cores_with_the_clients() {
 }
 
 #[test]
+fn who_comes_back_catches_up_when_its_links_are_there() {
+    let soon = Scenario { crash: true, ..scenario(4) };
+    let mut late = soon.clone();
+    late.costs.link_wait += 400_000_000;
+    let mut far = soon.clone();
+    far.conditions.rtt_ms = vec![vec![1.0, 100.0], vec![100.0, 1.0]];
+    let catch_up = |scenario| of(scenario).recovery.expect("a crash was asked for").catch_up_ms;
+    let at_once = catch_up(&soon);
+    assert!(catch_up(&late) > at_once + 300.0);
+    assert!(catch_up(&far) > at_once + 50.0);
+}
+
+#[test]
 fn what_makes_no_sense_is_refused() {
     let refused = |scenario: Scenario| predict(&scenario, |_| {}).expect_err("refused");
     assert_eq!(refused(scenario(3)), WhatIfError::Nodes(3));

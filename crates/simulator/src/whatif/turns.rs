@@ -1,6 +1,9 @@
 //! A turn of a group's thread, and what it costs.
 
-use quorate_replica::api::{Address, Input, Output};
+use std::collections::BTreeSet;
+
+use quorate_ledger::ids::TrxId;
+use quorate_replica::api::{Address, Input, Notice, Output};
 use quorate_replica::driver::Turn;
 use quorate_replica::wire::Packet;
 
@@ -41,6 +44,7 @@ impl Engine {
         let costs = &self.costs;
         let mut cost = costs.thread_wake + costs.turn + price;
         cost += ordered * costs.trx_order;
+        cost += unchecked(&turn, node.checked.as_ref()) * costs.trx_verify;
         cost += Costs::bytes(costs.write_kib, worn.bytes) + worn.syncs * costs.disk_sync_cpu;
         cost += self.cryptography(keyed::take_work()) + self.said(&turn);
         self.nodes[at].turn = Some((turn, worn.syncs));
@@ -82,6 +86,19 @@ impl Engine {
         }
         cost
     }
+}
+
+/// Trxs in the blocks that a turn made final whose signatures the node had not checked before.
+fn unchecked(turn: &Turn, checked: Option<&BTreeSet<TrxId>>) -> u64 {
+    let Some(checked) = checked else { return 0 };
+    let mut count = 0;
+    for output in &turn.outputs {
+        if let Output::Notice(Notice::Committed { block, .. }) = output {
+            let ids = block.trxs.iter().filter_map(|trx| trx.id());
+            count += ids.filter(|id| !checked.contains(id)).count() as u64;
+        }
+    }
+    count
 }
 
 /// The number in front of the word "bytes" in a line of a trace.

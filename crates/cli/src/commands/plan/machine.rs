@@ -37,6 +37,11 @@ const SIZES: [usize; 2] = [1_000, 64 * 1024];
 /// A packet that takes longer is lost.
 const LOST: Duration = Duration::from_secs(20);
 
+/// Links opened, one after the other.
+const LINKS: usize = 15;
+/// How often it is looked whether a network has a connection.
+const LOOK_EVERY: Duration = Duration::from_millis(2);
+
 /// Measures the whole table. Takes about half a minute.
 ///
 /// # Errors
@@ -55,6 +60,8 @@ pub async fn measure(trx_bytes: usize) -> Result<Costs> {
     disk(&mut costs, dir.path())?;
     say("the network stack");
     network(&mut costs)?;
+    say("links");
+    links(&mut costs)?;
     say("the API of a node of our own");
     let PerPost { client_ns, server_ns } = per_post(&binary, trx_bytes).await?;
     costs.client_post = client_ns;
@@ -84,6 +91,18 @@ fn thread_clock() -> Box<dyn FnMut() -> u64> {
 /// Nanoseconds of processor time that this process has used.
 fn cpu_ns() -> Result<u64> {
     Ok((cpu_seconds(std::process::id())? * 1e9) as u64)
+}
+
+/// Nanoseconds of processor time that the threads of this process have used; finer than what the
+/// system tells of the process.
+fn threads_ns() -> Result<u64> {
+    let dir = Path::new("/proc/self/task");
+    let threads = std::fs::read_dir(dir).map_err(|e| CliError::file("read", dir, &e))?;
+    // A thread that ends meanwhile cannot be read.
+    let texts = threads
+        .flatten()
+        .filter_map(|thread| std::fs::read_to_string(thread.path().join("schedstat")).ok());
+    Ok(texts.filter_map(|text| text.split_whitespace().next()?.parse::<u64>().ok()).sum())
 }
 
 /// Two threads wake each other in turn: processor time of one waking.
@@ -125,11 +144,6 @@ fn disk(costs: &mut Costs, dir: &Path) -> Result<()> {
         }
         Ok(took)
     };
-    // The median: another program's burst of writes is not this disk's usual pace.
-    let median = |mut took: Vec<u64>| {
-        took.sort_unstable();
-        took.get(took.len() / 2).copied().unwrap_or(0)
-    };
     costs.disk_sync = median(run("alone".to_owned()).map_err(|e| failed(&e))?);
     let from = cpu_ns()?;
     let all = std::thread::scope(|scope| {
@@ -148,7 +162,9 @@ fn disk(costs: &mut Costs, dir: &Path) -> Result<()> {
 struct Peer {
     network: Network,
     key: MemberKey,
+    sender: Sender<Got>,
     got: Receiver<Got>,
+    runtime: tokio::runtime::Handle,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -159,7 +175,8 @@ enum Got {
 }
 
 impl Peer {
-    fn start(group: GroupId, first: Option<&Self>) -> Result<Self> {
+    /// A network that knows another one.
+    fn start(first: Option<&Self>) -> Result<Self> {
         let key = MemberKey::generate(&mut rand::rng());
         let settings = Settings {
             name: "costs".to_owned(),
@@ -179,21 +196,59 @@ impl Peer {
                 .enable_all()
                 .build()
                 .expect("an event queue can be made");
+            let handle = runtime.handle().clone();
             runtime.block_on(async move {
-                let begun = begin(settings, group, member, sender).await;
+                let begun = Network::start(settings, &member).await;
                 let network = begun.as_ref().ok().cloned();
-                let _ = started.send(begun);
+                let _ = started.send(begun.map(|network| (network, handle)));
                 let _ = stopped.await;
                 if let Some(network) = network {
                     network.stop().await;
                 }
             });
         });
-        let network = wait
+        let (network, runtime) = wait
             .recv()
             .map_err(|_| CliError::failed("a network of our own did not start"))?
             .map_err(|error| CliError::failed(error.to_string()))?;
-        Ok(Self { network, key, got, stop: Some(stop), thread: Some(thread) })
+        Ok(Self { network, key, sender, got, runtime, stop: Some(stop), thread: Some(thread) })
+    }
+
+    /// One that is in a group.
+    fn member(group: GroupId, first: Option<&Self>) -> Result<Self> {
+        let peer = Self::start(first)?;
+        peer.join(group);
+        Ok(peer)
+    }
+
+    /// Joins a group; does not wait for it.
+    fn join(&self, group: GroupId) {
+        let (judge, sender) = (self.network.clone(), self.sender.clone());
+        let sink = move |delivery| match delivery {
+            Delivery::Packet(incoming) => {
+                let (_, source) = quorate_node::p2p::Incoming::into_parts(incoming);
+                judge.judge(source, Verdict::Good);
+                let _ = sender.send(Got::Packet);
+            }
+            Delivery::Connected(_) => drop(sender.send(Got::Connected)),
+        };
+        let (network, key) = (self.network.clone(), self.key.clone());
+        // A network that has stopped connects nobody, which is noticed.
+        self.runtime.spawn(async move {
+            let _ = network.join(group, key, std::sync::Arc::new(sink)).await;
+        });
+    }
+
+    /// Waits until it has a connection that is ready for questions.
+    fn introduced(&self) -> Result<()> {
+        let deadline = Instant::now() + LOST;
+        while self.network.peers().values().all(|peer| peer.protocols.is_empty()) {
+            if Instant::now() > deadline {
+                return Err(CliError::failed("networks of our own did not connect"));
+            }
+            std::thread::sleep(LOOK_EVERY);
+        }
+        Ok(())
     }
 
     fn connected(&self, peers: usize) -> Result<()> {
@@ -233,33 +288,13 @@ impl Drop for Peer {
     }
 }
 
-async fn begin(
-    settings: Settings,
-    group: GroupId,
-    member: MemberKey,
-    sender: Sender<Got>,
-) -> std::result::Result<Network, quorate_node::p2p::NetworkError> {
-    let network = Network::start(settings, &member).await?;
-    let judge = network.clone();
-    let sink = move |delivery| match delivery {
-        Delivery::Packet(incoming) => {
-            let (_, source) = quorate_node::p2p::Incoming::into_parts(incoming);
-            judge.judge(source, Verdict::Good);
-            let _ = sender.send(Got::Packet);
-        }
-        Delivery::Connected(_) => drop(sender.send(Got::Connected)),
-    };
-    network.join(group, member, std::sync::Arc::new(sink)).await?;
-    Ok(network)
-}
-
 /// Packets from one process's network to another's, and gossip among four.
 fn network(costs: &mut Costs) -> Result<()> {
     let group = GroupId(uuid::Uuid::new_v4());
-    let first = Peer::start(group, None)?;
+    let first = Peer::member(group, None)?;
     let mut peers = vec![first];
     for _ in 1..BUSY {
-        peers.push(Peer::start(group, peers.first())?);
+        peers.push(Peer::member(group, peers.first())?);
     }
     for peer in &peers {
         peer.connected(peers.len() - 1)?;
@@ -272,6 +307,36 @@ fn network(costs: &mut Costs) -> Result<()> {
     let (each, kib) = transfer(&gossip, &peers[1..])?;
     (costs.gossip, costs.gossip_kib) = (each, kib);
     Ok(())
+}
+
+/// A node that has just started finds another one of its group, whom a third one tells of.
+fn links(costs: &mut Costs) -> Result<()> {
+    let group = GroupId(uuid::Uuid::new_v4());
+    let teller = Peer::start(None)?;
+    let there = Peer::member(group, Some(&teller))?;
+    let (mut took, mut used) = (Vec::new(), Vec::new());
+    // The first finds nobody at first, perhaps: the other one may not have said yet that it is there.
+    for n in 0..=LINKS {
+        let here = Peer::start(Some(&teller))?;
+        here.introduced()?;
+        let (cpu, from) = (threads_ns()?, Instant::now());
+        here.join(group);
+        here.connected(1)?;
+        there.connected(1)?;
+        if n > 0 {
+            took.push(u64::try_from(from.elapsed().as_nanos()).unwrap_or(u64::MAX));
+            used.push(threads_ns()?.saturating_sub(cpu));
+        }
+    }
+    costs.link = median(used);
+    costs.link_wait = median(took).saturating_sub(costs.link);
+    Ok(())
+}
+
+/// The median: another program's burst of work is not the usual pace.
+fn median(mut figures: Vec<u64>) -> u64 {
+    figures.sort_unstable();
+    figures.get(figures.len() / 2).copied().unwrap_or(0)
 }
 
 /// What a packet costs at each of the receivers, both ends together, and a KiB of it.
