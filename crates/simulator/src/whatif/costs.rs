@@ -31,6 +31,9 @@ pub struct Costs {
     /// Waking another thread: a packet goes from the network's thread to one that verifies, and
     /// from there to the group's.
     pub thread_wake: u64,
+    /// Waking a thread that waits for the network: what a packet that comes alone costs more at each
+    /// end than one of a burst.
+    pub runtime_wake: u64,
     /// A turn of a group's thread in which nothing happens.
     pub turn: u64,
     /// Ed25519 signature over a committee frame.
@@ -180,6 +183,7 @@ impl Costs {
         Self {
             trx_bytes,
             thread_wake: 5_000,
+            runtime_wake: 10_000,
             turn: 2_000,
             frame_sign: 20_000,
             frame_verify: 50_000,

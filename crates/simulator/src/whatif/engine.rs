@@ -58,6 +58,8 @@ pub(super) enum Job {
     Verify { from: usize, to: usize, life: u64, packet: Rc<Packet> },
     /// The group's thread takes a turn.
     Turn { node: usize, life: u64 },
+    /// A thread for network and API has slept.
+    Awake,
     /// An end of a link that a node dialed does its part: `other`'s, if it accepts.
     Link { node: usize, life: u64, other: usize, accepts: bool },
 }
@@ -364,14 +366,25 @@ impl Engine {
 
     pub fn push(&mut self, node: usize, threads: Threads, job: Job) {
         let (processor, pool) = self.place(node, threads);
-        self.processors[processor].push(pool, job);
+        match threads {
+            Threads::Runtime => self.push_awake(processor, pool, job),
+            Threads::Verifiers | Threads::Group => self.processors[processor].push(pool, job),
+        }
         self.run_cores(processor);
+    }
+
+    /// A thread that waits for the network costs more to wake than one that another thread wakes.
+    fn push_awake(&mut self, processor: usize, pool: usize, job: Job) {
+        if self.processors[processor].is_idle(pool) {
+            self.processors[processor].push(pool, Job::Awake);
+        }
+        self.processors[processor].push(pool, job);
     }
 
     /// Gives the load's own machine a job; only where it shares a machine with the nodes.
     pub fn push_client(&mut self, job: Job) {
         let pool = self.nodes.len() * POOLS;
-        self.processors[0].push(pool, job);
+        self.push_awake(0, pool, job);
         self.run_cores(0);
     }
 
@@ -405,6 +418,7 @@ impl Engine {
                 }
                 self.turn(*node)
             }
+            Job::Awake => self.costs.runtime_wake,
             Job::Link { .. } => self.costs.link / 2,
         }
     }
@@ -451,6 +465,7 @@ impl Engine {
                     self.verified(from, to, &packet);
                 }
             }
+            Job::Awake => {}
             Job::Link { node, life, other, accepts } => {
                 self.link_half(node, life, other, accepts);
             }

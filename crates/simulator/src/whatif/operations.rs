@@ -89,6 +89,7 @@ pub fn measure(
         .collect();
     for zero in [
         &mut costs.thread_wake,
+        &mut costs.runtime_wake,
         &mut costs.disk_sync,
         &mut costs.disk_sync_busy,
         &mut costs.disk_sync_cpu,

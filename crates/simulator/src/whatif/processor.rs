@@ -115,6 +115,12 @@ impl<J> Processor<J> {
         None
     }
 
+    /// Whether a pool has nothing to do.
+    pub fn is_idle(&self, pool: usize) -> bool {
+        let pool = &self.pools[pool];
+        pool.active == 0 && pool.queue.is_empty()
+    }
+
     /// A thread is done with its job and takes the next.
     pub fn finish(&mut self, pool: usize) {
         self.pools[pool].active -= 1;

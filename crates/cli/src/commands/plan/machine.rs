@@ -34,6 +34,8 @@ const BURST: usize = 4;
 const BURSTS: [usize; 2] = [1_000, 100];
 /// Their sizes.
 const SIZES: [usize; 2] = [1_000, 64 * 1024];
+/// Packets sent alone, and the pause before each: all threads sleep then.
+const ALONE: (u64, Duration) = (500, Duration::from_millis(2));
 /// A packet that takes longer is lost.
 const LOST: Duration = Duration::from_secs(20);
 
@@ -304,6 +306,8 @@ fn network(costs: &mut Costs) -> Result<()> {
     let gossip = |packet: Vec<u8>| peers[0].network.gossip(group, packet.into());
     let (each, kib) = transfer(&stream, &peers[1..2])?;
     (costs.packet, costs.packet_kib) = (each, kib);
+    let burst = each + Costs::bytes(kib, SIZES[0] as u64);
+    costs.runtime_wake = alone(&stream, &peers[1])?.saturating_sub(burst) / 2;
     let (each, kib) = transfer(&gossip, &peers[1..])?;
     (costs.gossip, costs.gossip_kib) = (each, kib);
     Ok(())
@@ -370,6 +374,27 @@ fn transfer(send: &dyn Fn(Vec<u8>), receivers: &[Peer]) -> Result<(u64, u64)> {
     let per_kib = costs[1].saturating_sub(costs[0]) * 1024 / (SIZES[1] - SIZES[0]) as u64;
     let small = per_kib * SIZES[0] as u64 / 1024;
     Ok((costs[0].saturating_sub(small), per_kib))
+}
+
+/// What a packet costs that comes alone, both ends together.
+fn alone(send: &dyn Fn(Vec<u8>), receiver: &Peer) -> Result<u64> {
+    let (count, pause) = ALONE;
+    let mut used = [0; 2];
+    // First without packets: what the networks do by themselves.
+    for (sends, used) in [false, true].into_iter().zip(&mut used) {
+        let from = threads_ns()?;
+        for _ in 0..count {
+            std::thread::sleep(pause);
+            if sends {
+                send(content(SIZES[0]));
+                if !receiver.packets(1, LOST) {
+                    return Err(CliError::failed("a packet was lost on the loopback network"));
+                }
+            }
+        }
+        *used = threads_ns()?.saturating_sub(from);
+    }
+    Ok(used[1].saturating_sub(used[0]) / count)
 }
 
 /// Bytes that were not sent before: gossip passes each message on once.
