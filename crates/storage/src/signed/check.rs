@@ -63,9 +63,10 @@ fn check_log<D: Disk>(
         return Err(Corruption::new(FILES[0], 0, None, what).into());
     };
     let mut replayed = Replayed::new(&generation)?;
-    let survey = Survey::read(disk, archive, generation.checkpoint.base, replayed.stable)?;
+    let base = generation.checkpoint.base;
+    let survey = Survey::read(disk, archive, base, replayed.stable, &[])?;
     report.entries = replayed.last() - generation.checkpoint.base;
-    if let Err(error) = replayed.verify(disk, &generation, &survey) {
+    if let Err(error) = replayed.verify(disk, archive, &generation, &survey) {
         note(report, error)?;
     }
     for chunk in survey.chunks.iter().filter(|c| c.name.last.is_some() && names.contains(&c.name)) {

@@ -8,7 +8,8 @@
 //! in any state behind the last checkpoint, and [`Survey`] brings them back to it.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::ops::Range;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::chunk::read_all;
 use crate::disk::{Disk, DiskError};
@@ -17,6 +18,7 @@ use crate::error::{Corruption, StoreError};
 use super::archive::Archive;
 use super::entry::{self, CHUNK_ENDS, CHUNK_STARTS, Header};
 use super::names::{ChunkName, DIR};
+use super::sums::{Slot, Spans};
 
 /// Length of a chunk's header.
 pub(crate) const CHUNK_HEADER: u64 = 8;
@@ -38,14 +40,36 @@ pub(crate) struct Chunk {
     pub last: u64,
     /// Offset after the last entry.
     pub end: u64,
-    /// Position of each entry; `None` if they are to be read from the table, which is durable.
-    positions: Option<Vec<u32>>,
+    /// Flags of the last entry, if they are known.
+    flags: Option<u8>,
+    /// Its entries, while they may be taken back or the file is not durable. Later their positions
+    /// are read from the table.
+    slots: Option<Vec<Slot>>,
+    /// What its entries are, once `slots` is gone; not known before they have been read once.
+    spans: OnceLock<Spans>,
 }
 
 impl Chunk {
     /// One that takes no further entry, whose position table begins at `end`.
     pub const fn complete(name: ChunkName, last: u64, end: u64) -> Self {
-        Self { name, last, end, positions: None }
+        Self { name, last, end, flags: None, slots: None, spans: OnceLock::new() }
+    }
+
+    /// One without entries.
+    fn empty(name: ChunkName) -> Self {
+        let (last, end) = (name.first - 1, CHUNK_HEADER);
+        Self { name, last, end, flags: None, slots: Some(Vec::new()), spans: OnceLock::new() }
+    }
+
+    /// Forgets the entries; what they are together is kept.
+    fn condense(&mut self) {
+        if let Some(slots) = self.slots.take() {
+            self.spans = Spans::of(&slots, self.end).into();
+        }
+    }
+
+    fn end_position(&self) -> u32 {
+        u32::try_from(self.end).expect("below MAX_FILE")
     }
 
     fn count(&self) -> u64 {
@@ -77,12 +101,13 @@ pub(crate) struct Survey {
 impl Survey {
     /// Reads what is there. The log begins after `base`, and everything up to `stable` was durable
     /// and has not been touched since; whatever is behind it doesn't count. Committed chunks may be in
-    /// the archive instead.
+    /// the archive instead. What chunks are known to hold up to `stable` they must hold.
     pub fn read<D: Disk>(
         disk: &D,
         archive: &Archive<D>,
         base: u64,
         stable: u64,
+        known: &[Chunk],
     ) -> Result<Self, StoreError> {
         let names = ChunkName::list(disk)?;
         let mut survey = Self {
@@ -106,7 +131,8 @@ impl Survey {
                 if first != next {
                     return Err(missing(next));
                 }
-                let (name, chunk) = survey.settle(disk, names, stable)?;
+                let known = known.iter().find(|chunk| chunk.name.first == first);
+                let (name, chunk) = survey.settle(disk, names, stable, known)?;
                 next = chunk.last + 1;
                 survey.chunks.push(chunk);
                 keep = Some(name);
@@ -147,6 +173,7 @@ impl Survey {
         disk: &impl Disk,
         names: &[ChunkName],
         stable: u64,
+        known: Option<&Chunk>,
     ) -> Result<(ChunkName, Chunk), StoreError> {
         // Several names are left when renames were undone by a crash: they are the same file. The
         // highest in order is the one with the last change.
@@ -154,9 +181,21 @@ impl Survey {
         if let Some((name, last)) = whole.and_then(|name| Some((*name, name.last?))) {
             let read = || {
                 let end = table_offset(disk, &name.path(), name, last)?;
-                let chunk = Chunk::complete(name, last, end);
-                let ends = last < stable || last_flags(disk, &chunk)? & CHUNK_ENDS != 0;
-                Ok(ends.then_some(chunk))
+                let mut chunk = Chunk::complete(name, last, end);
+                match known.filter(|known| known.last == last) {
+                    Some(known) if known.end == end => chunk = Chunk { name, ..known.clone() },
+                    Some(_) => return Err(bad_entry(&name.path(), end, last)),
+                    None if name.committed => {}
+                    None => {
+                        chunk.slots = Some(read_complete(disk, &name.path(), &chunk)?);
+                    }
+                }
+                if last < stable {
+                    return Ok(Some(chunk));
+                }
+                let flags = chunk.flags.map_or_else(|| last_flags(disk, &chunk), Ok)?;
+                chunk.flags = Some(flags);
+                Ok((flags & CHUNK_ENDS != 0).then_some(chunk))
             };
             match read() {
                 Ok(Some(chunk)) => return Ok((name, chunk)),
@@ -169,20 +208,28 @@ impl Survey {
         }
         let name = names[0];
         let bytes = read_all(disk, &name.path(), MAX_FILE)?;
-        let mut chunk =
-            Chunk { name, last: name.first - 1, end: CHUNK_HEADER, positions: Some(Vec::new()) };
+        let mut chunk = Chunk::empty(ChunkName::open(name.first));
+        let slots = known.and_then(|chunk| chunk.slots.as_deref()).unwrap_or_default();
         while chunk.last < stable {
             let at = usize::try_from(chunk.end).expect("below MAX_FILE");
             let header = bytes.get(at..).and_then(Header::parse);
-            let Some(header) = header.filter(|h| h.len <= bytes.len() - at) else {
-                let what = "the entry is missing or bad";
-                let id = Some(chunk.last + 1);
-                return Err(Corruption::new(&name.path(), chunk.end, id, what).into());
+            let entry = header.and_then(|header| bytes.get(at..at + header.len));
+            let here = usize::try_from(chunk.last + 1 - name.first).expect("below MAX_FILE");
+            let entry = entry.filter(|bytes| {
+                slots.get(here).is_none_or(|slot| *slot == Slot::new(slot.position, bytes))
+            });
+            let Some(entry) = entry else {
+                return Err(bad_entry(&name.path(), chunk.end, chunk.last + 1));
             };
-            push(&mut chunk, header.len)?;
+            push(&mut chunk, entry)?;
         }
-        chunk.name = ChunkName::open(name.first);
-        if last_flags(disk, &Chunk { name, ..chunk.clone() })? & CHUNK_ENDS != 0 {
+        let spans = known.filter(|known| known.last == chunk.last).and_then(|k| k.spans.get());
+        if let Some((spans, slots)) = spans.zip(chunk.slots.as_deref())
+            && spans.differs(0, slots).is_some()
+        {
+            return Err(bad_entry(&name.path(), CHUNK_HEADER, chunk.last));
+        }
+        if chunk.flags.is_some_and(|flags| flags & CHUNK_ENDS != 0) {
             chunk.name = ChunkName::complete(name.first, chunk.last, false);
         }
         self.unfit = true;
@@ -232,6 +279,42 @@ impl Survey {
         let what = "the flags of its last entry don't fit the chunk";
         let path = complete.unwrap_or(ChunkName::open(first)).path();
         Err(Corruption::new(&path, 0, Some(last), what))
+    }
+
+    /// Entries from `from` on, which were in the files before they were committed, have these
+    /// checksums, as far as they are there.
+    pub fn compare<D: Disk>(
+        &self,
+        disk: &D,
+        archive: &Archive<D>,
+        from: u64,
+        sums: &[u32],
+    ) -> Result<(), StoreError> {
+        let until = from + sums.len() as u64;
+        let chunks = self.chunks.iter();
+        for chunk in chunks.filter(|chunk| chunk.last >= from && chunk.name.first < until) {
+            let read;
+            let slots = match &chunk.slots {
+                Some(slots) => slots,
+                None => {
+                    let own = chunk.name.path();
+                    let archived = if disk.exists(&own)? { None } else { archive.find(from)? };
+                    read = match archived {
+                        Some((_, place)) => read_complete(place, &chunk.name.text(), chunk)?,
+                        None => read_complete(disk, &own, chunk)?,
+                    };
+                    &read
+                }
+            };
+            for (seqno, slot) in (chunk.name.first..until).zip(slots) {
+                let known = seqno.checked_sub(from).and_then(|at| usize::try_from(at).ok());
+                if known.is_some_and(|at| sums[at] != slot.sum) {
+                    let path = chunk.name.path();
+                    return Err(bad_entry(&path, slot.position.into(), seqno));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The highest entry that a name tells to be committed.
@@ -300,16 +383,21 @@ fn missing(seqno: u64) -> StoreError {
     Corruption::new(&ChunkName::open(seqno).path(), 0, Some(seqno), what).into()
 }
 
-/// Adds an entry of `len` bytes to a chunk.
-fn push(chunk: &mut Chunk, len: usize) -> Result<(), StoreError> {
-    if chunk.end + len as u64 > MAX_FILE {
+fn bad_entry(path: &str, at: u64, seqno: u64) -> StoreError {
+    Corruption::new(path, at, Some(seqno), "the entry is missing or bad").into()
+}
+
+/// Adds an entry to a chunk.
+fn push(chunk: &mut Chunk, bytes: &[u8]) -> Result<(), StoreError> {
+    if chunk.end + bytes.len() as u64 > MAX_FILE {
         let what = "the chunk is too long";
         return Err(Corruption::new(&chunk.name.path(), chunk.end, Some(chunk.last), what).into());
     }
-    let position = u32::try_from(chunk.end).expect("below MAX_FILE");
-    chunk.positions.get_or_insert_default().push(position);
-    chunk.end += len as u64;
+    let slot = Slot::new(chunk.end_position(), bytes);
+    chunk.slots.get_or_insert_default().push(slot);
+    chunk.end += bytes.len() as u64;
     chunk.last += 1;
+    chunk.flags = Some(entry::flags(bytes));
     Ok(())
 }
 
@@ -354,20 +442,53 @@ pub(crate) fn read_table(
     Err(Corruption::new(path, chunk.end, Some(chunk.name.first), "bad position table").into())
 }
 
-/// Flags of the last entry of a chunk, which is on the disk.
+/// Entries of a chunk, given where each begins (or the last one ends), with one read: their slots
+/// and their bytes.
+fn read_slots(
+    disk: &impl Disk,
+    path: &str,
+    chunk: &Chunk,
+    position: impl Fn(usize) -> u32,
+    entries: Range<usize>,
+) -> Result<(Vec<Slot>, Vec<u8>), StoreError> {
+    let begin = position(entries.start);
+    let within = |at: usize| (position(at) - begin) as usize;
+    let bytes = disk.read(path, begin.into(), within(entries.end))?;
+    let slots = entries.map(|at| {
+        let entry = bytes.get(within(at)..within(at + 1));
+        let entry = entry
+            .filter(|bytes| entry::is_framed(bytes))
+            .ok_or_else(|| bad_entry(path, position(at).into(), chunk.name.first + at as u64))?;
+        Ok(Slot::new(position(at), entry))
+    });
+    let slots: Result<_, StoreError> = slots.collect();
+    Ok((slots?, bytes))
+}
+
+/// The slots of a complete chunk with this position table.
+fn read_all_slots(
+    disk: &impl Disk,
+    path: &str,
+    chunk: &Chunk,
+    table: &[u32],
+) -> Result<Vec<Slot>, StoreError> {
+    let position = |at: usize| table.get(at).copied().unwrap_or_else(|| chunk.end_position());
+    Ok(read_slots(disk, path, chunk, position, 0..table.len())?.0)
+}
+
+/// As [`read_all_slots`], with the position table on the disk.
+fn read_complete(disk: &impl Disk, path: &str, chunk: &Chunk) -> Result<Vec<Slot>, StoreError> {
+    read_all_slots(disk, path, chunk, &read_table(disk, path, chunk)?)
+}
+
+/// Flags of the last entry of a complete chunk.
 fn last_flags(disk: &impl Disk, chunk: &Chunk) -> Result<u8, StoreError> {
     let path = chunk.name.path();
-    let position = match &chunk.positions {
-        Some(positions) => *positions.last().expect("a chunk has an entry"),
-        None => *read_table(disk, &path, chunk)?.last().expect("a chunk has an entry"),
-    };
-    let header = disk.read(&path, u64::from(position), entry::HEADER)?;
-    let header = Header::parse(&header)
-        .filter(|header| u64::from(position) + header.len as u64 == chunk.end)
-        .ok_or_else(|| {
-            Corruption::new(&path, u64::from(position), Some(chunk.last), "the entry is bad")
-        })?;
-    Ok(header.flags)
+    let position =
+        u64::from(*read_table(disk, &path, chunk)?.last().expect("a chunk has an entry"));
+    let header = Header::parse(&disk.read(&path, position, entry::HEADER)?);
+    let header = header.filter(|header| position + header.len as u64 == chunk.end);
+    Ok(header.ok_or_else(|| bad_entry(&path, position, chunk.last))?.flags)
 }
 
 /// Position table of a chunk in the cache, by first entry.
@@ -433,9 +554,7 @@ impl Files {
     }
 
     fn begin(&mut self) {
-        let last = self.last();
-        let name = ChunkName::open(last + 1);
-        self.chunks.push(Chunk { name, last, end: CHUNK_HEADER, positions: Some(Vec::new()) });
+        self.chunks.push(Chunk::empty(ChunkName::open(self.last() + 1)));
     }
 
     /// Writes entries behind the last one. After an error files and memory may differ: only
@@ -459,7 +578,7 @@ impl Files {
                 pending.extend_from_slice(&[0; CHUNK_HEADER as usize]);
                 at = 0;
             }
-            push(self.chunks.last_mut().expect("just made sure"), bytes.len())?;
+            push(self.chunks.last_mut().expect("just made sure"), bytes)?;
             pending.extend_from_slice(bytes);
             if entry::flags(bytes) & CHUNK_ENDS != 0 {
                 self.put(disk, at, &mut pending)?;
@@ -492,8 +611,8 @@ impl Files {
     /// Completes the last chunk: position table, header, name.
     fn close(&mut self, disk: &mut impl Disk) -> Result<(), StoreError> {
         let chunk = self.chunks.last_mut().expect("there is a chunk to close");
-        let positions = chunk.positions.as_ref().expect("an open chunk's are in memory");
-        let table: Vec<u8> = positions.iter().flat_map(|p| p.to_le_bytes()).collect();
+        let slots = chunk.slots.as_ref().expect("an open chunk's are in memory");
+        let table: Vec<u8> = slots.iter().flat_map(|slot| slot.position.to_le_bytes()).collect();
         let path = chunk.name.path();
         disk.write(&path, chunk.end, &table)?;
         disk.write(&path, 0, &chunk.end.to_le_bytes())?;
@@ -505,6 +624,18 @@ impl Files {
         Ok(())
     }
 
+    /// Checksums of all entries after `commit`, which are in memory.
+    pub fn sums_after(&self, commit: u64) -> Vec<u32> {
+        let first = self.chunks.partition_point(|chunk| chunk.last <= commit);
+        let sums = |chunk: &Chunk| {
+            let slots = chunk.slots.as_deref().expect("of what is not committed");
+            let skip = (commit + 1).saturating_sub(chunk.name.first);
+            let slots = slots.iter().skip(usize::try_from(skip).expect("in the chunk"));
+            slots.map(|slot| slot.sum).collect::<Vec<_>>()
+        };
+        self.chunks[first..].iter().flat_map(sums).collect()
+    }
+
     /// Gives complete chunks up to `commit` the name of committed ones.
     pub fn commit(&mut self, disk: &mut impl Disk, commit: u64) -> Result<(), StoreError> {
         while let Some(chunk) = self.chunks.get_mut(self.uncommitted) {
@@ -514,6 +645,9 @@ impl Files {
                 rename(disk, chunk.name, name)?;
                 chunk.name = name;
                 self.names_changed = true;
+            }
+            if !self.dirty.contains(&chunk.name.first) {
+                chunk.condense();
             }
             self.uncommitted += 1;
         }
@@ -530,16 +664,11 @@ impl Files {
         if self.names_changed {
             disk.sync_dir(DIR)?;
         }
-        let dirty = std::mem::take(&mut self.dirty);
+        self.dirty.clear();
         self.names_changed = false;
-        for chunk in self.chunks.iter_mut().rev() {
-            if chunk.name.last.is_some() {
-                chunk.positions = None;
-            }
-            if dirty.first().is_none_or(|first| chunk.name.first <= *first) {
-                break;
-            }
-        }
+        // Those before have been condensed when they were committed, or by a sync after that.
+        let long = self.chunks.iter_mut().rev().take_while(|chunk| chunk.slots.is_some());
+        long.filter(|chunk| chunk.name.committed).for_each(Chunk::condense);
         Ok(())
     }
 
@@ -564,8 +693,11 @@ impl Files {
         let after = self.chunks.partition_point(|chunk| chunk.name.first <= from);
         let chunk = after.checked_sub(1).map(|at| &self.chunks[at]);
         let chunk = chunk.filter(|chunk| from <= chunk.last);
-        let own =
-            chunk.map(|chunk| self.read_of(disk, &chunk.name.path(), chunk, (from, to, room)));
+        let own = chunk.map(|chunk| {
+            let path = chunk.name.path();
+            self.learn(disk, &path, chunk)?;
+            self.read_of(disk, &path, chunk, (from, to, room))
+        });
         let absent = match own {
             Some(Err(error @ StoreError::Disk(DiskError::NotFound { .. }))) => Some(error),
             Some(read) => return read,
@@ -589,34 +721,51 @@ impl Files {
         chunk: &Chunk,
         (from, to, room): (u64, u64, usize),
     ) -> Result<Vec<Arc<[u8]>>, StoreError> {
-        let table;
-        let positions = match &chunk.positions {
-            Some(positions) => positions,
-            None => {
-                table = self.table(disk, path, chunk)?;
-                &*table
-            }
+        let table = match &chunk.slots {
+            Some(_) => Arc::default(),
+            None => self.table(disk, path, chunk)?,
         };
-        let slot = |seqno: u64| usize::try_from(seqno - chunk.name.first).expect("in the chunk");
-        let position = |slot: usize| positions.get(slot).map_or(chunk.end, |p| u64::from(*p));
-        let (first, most) = (slot(from), slot(to.min(chunk.last)) + 1);
-        let begin = position(first);
-        let fits = (first + 1..=most).take_while(|slot| position(*slot) - begin <= room as u64);
-        let until = fits.last().unwrap_or(first + 1);
-        let len = usize::try_from(position(until) - begin).expect("below MAX_FILE");
-        let bytes = disk.read(path, begin, len)?;
-        let mut entries = Vec::with_capacity(until - first);
-        for slot in first..until {
-            let at = position(slot);
-            let range = [at, position(slot + 1)]
-                .map(|at| usize::try_from(at - begin).expect("below MAX_FILE"));
-            let entry = bytes.get(range[0]..range[1]).filter(|bytes| entry::is_framed(bytes));
-            entries.push(Arc::from(entry.ok_or_else(|| {
-                let id = Some(chunk.name.first + slot as u64);
-                Corruption::new(path, at, id, "the entry is missing or bad")
-            })?));
+        let position = |at: usize| {
+            let slot = chunk.slots.as_ref().and_then(|slots| Some(slots.get(at)?.position));
+            slot.or_else(|| table.get(at).copied()).unwrap_or_else(|| chunk.end_position())
+        };
+        let number = |seqno: u64| usize::try_from(seqno - chunk.name.first).expect("in the chunk");
+        let (first, most) = (number(from), number(to.min(chunk.last)) + 1);
+        let fits = |at: &usize| (position(*at) - position(first)) as usize <= room;
+        let wanted = first..(first + 1..=most).take_while(fits).last().unwrap_or(first + 1);
+        let spans = chunk.spans.get();
+        let around = spans.map_or(wanted.clone(), |spans| spans.around(&wanted, table.len()));
+        let (found, bytes) = read_slots(disk, path, chunk, position, around.clone())?;
+        let changed = match (&chunk.slots, spans) {
+            (Some(slots), _) => {
+                let differs = |at: &usize| found[at - around.start] != slots[*at];
+                around.clone().find(differs)
+            }
+            (None, Some(spans)) => spans.differs(around.start, &found),
+            // A chunk in the archive.
+            (None, None) => None,
+        };
+        if let Some(at) = changed {
+            let what = "the entry, or one soon after it, is not what was written";
+            let id = Some(chunk.name.first + at as u64);
+            return Err(Corruption::new(path, position(at).into(), id, what).into());
         }
-        Ok(entries)
+        let within = |at: usize| (position(at) - position(around.start)) as usize;
+        Ok(wanted.map(|at| Arc::from(&bytes[within(at)..within(at + 1)])).collect())
+    }
+
+    /// A complete chunk that is read for the first time since the log was opened is from now on what
+    /// it is now, unless something in it is no entry: then nothing is learnt of it.
+    fn learn(&self, disk: &impl Disk, path: &str, chunk: &Chunk) -> Result<(), StoreError> {
+        if chunk.slots.is_none() && chunk.spans.get().is_none() {
+            let table = self.table(disk, path, chunk)?;
+            match read_all_slots(disk, path, chunk, &table) {
+                Ok(slots) => _ = chunk.spans.get_or_init(|| Spans::of(&slots, chunk.end)),
+                Err(StoreError::Corrupt(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     fn table(

@@ -4,9 +4,13 @@
 //! Two files, `raft_0` and `raft_1`, take turns. A *generation* begins with a header that says what
 //! the chunk files hold for certain (the *checkpoint*), then has frames
 //! `[u32 len][u32 crc][u64 number][payload]`, little endian, each at the beginning of a sector (512
-//! bytes) and followed by zeros; the payload is the commit index and the records. The next generation begins in the other file once the chunk files have been synced.
+//! bytes) and followed by zeros; the payload is the commit index and the records. The next generation
+//! begins in the other file once the chunk files have been synced.
 //! The header is there twice, in sectors of its own; the higher generation with a good one is in
 //! force. The file in force is not written again until the other one's header is durable.
+//!
+//! If the chunk files hold entries that are not committed, the first frame has the checksum of each:
+//! there may be no signature yet that would tell what they must be.
 //!
 //! # Recovery
 //! Frame `n + 1` is written only after frame `n` was synced. So a bad frame with no good one of a
@@ -25,7 +29,7 @@ use crate::error::{Corruption, StoreError};
 
 use super::entry;
 
-const MAGIC: &[u8; 8] = b"QRTERFT2";
+const MAGIC: &[u8; 8] = b"QRTERFT3";
 /// Distance of the two copies of the header.
 const COPY: u64 = 512;
 /// Where frames begin.
@@ -41,12 +45,13 @@ const MOST_KEPT: usize = 1 << 20;
 const VOTE: u8 = 1;
 const TRUNCATE: u8 = 2;
 const APPEND: u8 = 3;
+const SUMS: u8 = 4;
 
 /// Random bytes of a generation that its checksums cover.
 pub(crate) type Salt = [u8; 16];
 
 /// What holds at the beginning of a generation.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Checkpoint {
     /// The log begins after this one.
     pub base: u64,
@@ -58,6 +63,8 @@ pub(crate) struct Checkpoint {
     pub view: u64,
     /// Who has its vote in it.
     pub voted_for: Option<NodeId>,
+    /// CRC-32 of each entry after `commit`, up to `last`. Not in the header.
+    pub sums: Vec<u32>,
 }
 
 /// A record, read.
@@ -66,6 +73,7 @@ pub(crate) enum Op {
     Vote { view: u64, voted_for: Option<NodeId> },
     Truncate { after: u64 },
     Append { seqno: u64, bytes: Arc<[u8]> },
+    Sums(Vec<u32>),
 }
 
 fn put_vote(out: &mut Vec<u8>, view: u64, voted_for: Option<NodeId>) {
@@ -111,7 +119,7 @@ fn decode_header(bytes: &[u8]) -> Option<Header> {
     let (base, last) = (take_u64(&mut input)?, take_u64(&mut input)?);
     let commit = take_u64(&mut input)?;
     let (view, voted_for) = take_vote(&mut input)?;
-    let at = Checkpoint { base, last, commit, view, voted_for };
+    let at = Checkpoint { base, last, commit, view, voted_for, sums: Vec::new() };
     let good = encode_header(generation, &salt, first, &at) == bytes;
     (good && generation < u64::MAX && base <= last).then_some((generation, salt, first, at))
 }
@@ -131,9 +139,7 @@ fn encode_frame(
     (number, commit): (u64, u64),
     records: &[LogRecord],
 ) {
-    frame.clear();
-    frame.resize(FRAME_HEADER, 0);
-    frame.extend_from_slice(&commit.to_le_bytes());
+    begin_frame(frame, commit);
     for record in records {
         match record {
             LogRecord::Vote { view, voted_for } => {
@@ -151,6 +157,28 @@ fn encode_frame(
             }
         }
     }
+    end_frame(frame, salt, number);
+}
+
+/// The frame that a generation begins with.
+fn encode_sums(salt: &Salt, (number, commit): (u64, u64), sums: &[u32]) -> Vec<u8> {
+    let mut frame = Vec::new();
+    begin_frame(&mut frame, commit);
+    frame.push(SUMS);
+    let count = u32::try_from(sums.len()).expect("what is not committed is limited");
+    frame.extend_from_slice(&count.to_le_bytes());
+    frame.extend(sums.iter().flat_map(|sum| sum.to_le_bytes()));
+    end_frame(&mut frame, salt, number);
+    frame
+}
+
+fn begin_frame(frame: &mut Vec<u8>, commit: u64) {
+    frame.clear();
+    frame.resize(FRAME_HEADER, 0);
+    frame.extend_from_slice(&commit.to_le_bytes());
+}
+
+fn end_frame(frame: &mut Vec<u8>, salt: &Salt, number: u64) {
     let len = u32::try_from(frame.len() - FRAME_HEADER).expect("an append is far below 4 GiB");
     frame[..4].copy_from_slice(&len.to_le_bytes());
     frame[8..16].copy_from_slice(&number.to_le_bytes());
@@ -174,6 +202,11 @@ fn decode_payload(mut payload: &[u8]) -> Option<(u64, Vec<Op>)> {
                 let seqno = take_u64(input)?;
                 let len = entry::Header::parse(input)?.len;
                 Op::Append { seqno, bytes: input.split_off(..len)?.into() }
+            }
+            SUMS => {
+                let count = u32::from_le_bytes(*input.split_off(..4)?.first_chunk()?);
+                let (sums, _) = input.split_off(..4 * count as usize)?.as_chunks::<4>();
+                Op::Sums(sums.iter().map(|sum| u32::from_le_bytes(*sum)).collect())
             }
             _ => return None,
         });
@@ -298,9 +331,15 @@ impl Journal {
         let mut bytes = encode_header(generation, &salt, self.next, at);
         bytes.resize(COPY as usize, 0);
         bytes.extend_from_within(..);
+        let (mut next, mut end) = (self.next, FRAMES);
+        if !at.sums.is_empty() {
+            bytes.extend(encode_sums(&salt, (next, at.commit), &at.sums));
+            (next, end) = (next + 1, bytes.len() as u64);
+        }
         if old.is_none_or(|len| len < self.step) {
             // New: zeroed ahead at once.
-            bytes.resize(usize::try_from(FRAMES.max(self.step)).expect("a step"), 0);
+            let len = end.next_multiple_of(self.step);
+            bytes.resize(usize::try_from(len).expect("a step"), 0);
         }
         self.turning = true;
         disk.write(file, 0, &bytes)?;
@@ -311,7 +350,7 @@ impl Journal {
         }
         let allocated = old.unwrap_or(0).max(bytes.len() as u64);
         (self.generation, self.salt) = (generation, salt);
-        (self.end, self.allocated, self.turning) = (FRAMES, allocated, false);
+        (self.next, self.end, self.allocated, self.turning) = (next, end, allocated, false);
         Ok(())
     }
 

@@ -32,8 +32,9 @@
 //! have behind it is written again from the journal. A log that misses something that was durable is
 //! refused, with file and offset: the node must rejoin. That is known from a bad frame before good
 //! ones, a missing or damaged chunk, chunk files that have more than the journal knows of, or a commit
-//! index beyond the log. Whether entries are what they were is not checked here: the digests that the
-//! signatures cover are checked by whoever replays them.
+//! index beyond the log. Whether entries that a signature covers are what they
+//! were is not checked here, but by whoever replays them. Of those that were in the files before they
+//! were committed the journal has checksums, since there may be no signature after them.
 
 mod archive;
 pub(crate) mod check;
@@ -45,10 +46,12 @@ pub(crate) mod names;
 mod recovery;
 mod secrets;
 pub(crate) mod snapshots;
+mod sums;
 
 use std::collections::VecDeque;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use quorate_consensus::core::Durable;
 use quorate_consensus::raft::{LogRecord, NodeId};
@@ -156,6 +159,8 @@ pub struct Stats {
     pub checkpoints: u64,
     /// Housekeeping that failed (and is tried again), since opening.
     pub failed_housekeeping: u64,
+    /// Reads that found damage, since opening.
+    pub corrupt_reads: u64,
 }
 
 /// A chunk file, as others may see it.
@@ -203,6 +208,7 @@ pub struct SignedLog<D> {
     failed_appends: u64,
     checkpoints: u64,
     failed_housekeeping: u64,
+    corrupt_reads: AtomicU64,
 }
 
 impl<D: Disk> Durable<LogRecord> for SignedLog<D> {
@@ -312,7 +318,8 @@ impl<D: Disk> SignedLog<D> {
     /// Writes what the chunk files miss.
     fn flush(&mut self) -> Result<(), StoreError> {
         if self.suspect {
-            let survey = Survey::read(&self.disk, &self.archive, self.base, self.stable)?;
+            let known = self.files.chunks();
+            let survey = Survey::read(&self.disk, &self.archive, self.base, self.stable, known)?;
             self.files = survey.apply(&mut self.disk)?;
             self.written = self.stable;
             self.suspect = false;
@@ -340,6 +347,7 @@ impl<D: Disk> SignedLog<D> {
             commit: self.commit,
             view: self.view,
             voted_for: self.voted_for,
+            sums: self.files.sums_after(self.commit),
         };
         let salt = self.options.salt();
         self.journal.turn(&mut self.disk, salt, &at)?;
@@ -357,6 +365,7 @@ impl<D: Disk> SignedLog<D> {
         };
         if let Err(error) = &done {
             self.failed_housekeeping += 1;
+            *self.corrupt_reads.get_mut() += u64::from(matches!(error, StoreError::Corrupt(_)));
             tracing::warn!(%error, "chunk files of a log are behind; tried again later");
         }
         while self.cached_bytes > self.options.cache_size && self.first_cached() <= self.stable {
@@ -415,6 +424,7 @@ impl<D: Disk> SignedLog<D> {
             commit: seqno,
             view: self.view,
             voted_for: self.voted_for,
+            sums: Vec::new(),
         };
         let salt = self.options.salt();
         // This is what counts: from here on a restart finds the new log, and puts away the old one.
@@ -469,6 +479,20 @@ impl<D: Disk> SignedLog<D> {
     /// # Errors
     /// The disk's; damage.
     pub fn entries(
+        &self,
+        range: RangeInclusive<u64>,
+        room: usize,
+    ) -> Result<Vec<Arc<[u8]>>, StoreError> {
+        let read = self.read_entries(range, room);
+        if let Err(StoreError::Corrupt(damage)) = &read
+            && self.corrupt_reads.fetch_add(1, Relaxed) == 0
+        {
+            tracing::error!(%damage, "damage found: replace this node by one on a good disk");
+        }
+        read
+    }
+
+    fn read_entries(
         &self,
         range: RangeInclusive<u64>,
         room: usize,
@@ -634,6 +658,12 @@ impl<D: Disk> SignedLog<D> {
         secrets::remove(&mut self.disk, name)
     }
 
+    /// Whether something that was durable was found not to be what was written, since opening.
+    #[must_use]
+    pub fn is_damaged(&self) -> bool {
+        self.corrupt_reads.load(Relaxed) > 0
+    }
+
     /// Figures for telemetry.
     #[must_use]
     pub fn stats(&self) -> Stats {
@@ -651,6 +681,7 @@ impl<D: Disk> SignedLog<D> {
             failed_appends: self.failed_appends,
             checkpoints: self.checkpoints,
             failed_housekeeping: self.failed_housekeeping,
+            corrupt_reads: self.corrupt_reads.load(Relaxed),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use quorate_consensus::raft::NodeId;
 
@@ -25,6 +26,8 @@ pub(crate) struct Replayed {
     pub voted_for: Option<NodeId>,
     /// Entries were taken back, so the chunk files may have had more than the log has.
     pub shortened: bool,
+    /// Checksums of the entries that were in the chunk files before they were committed.
+    sums: Vec<u32>,
 }
 
 impl Replayed {
@@ -36,6 +39,7 @@ impl Replayed {
             view: at.view,
             voted_for: at.voted_for,
             shortened: false,
+            sums: Vec::new(),
         };
         for op in &generation.ops {
             let last = replayed.last();
@@ -43,6 +47,7 @@ impl Replayed {
                 Op::Vote { view, voted_for } => {
                     (replayed.view, replayed.voted_for) = (*view, *voted_for);
                 }
+                Op::Sums(sums) => replayed.sums.clone_from(sums),
                 Op::Append { seqno, bytes } if *seqno == last + 1 => {
                     replayed.entries.push_back(Arc::clone(bytes));
                 }
@@ -68,9 +73,10 @@ impl Replayed {
     }
 
     /// Compares with the chunk files and the noted commit index; the commit index.
-    pub fn verify(
+    pub fn verify<D: Disk>(
         &mut self,
-        disk: &impl Disk,
+        disk: &D,
+        archive: &Archive<D>,
         generation: &Generation,
         survey: &Survey,
     ) -> Result<u64, StoreError> {
@@ -80,6 +86,7 @@ impl Replayed {
                 return Err(damage.into());
             }
         }
+        survey.compare(disk, archive, generation.checkpoint.commit + 1, &self.sums)?;
         let known = generation.commit.max(survey.committed());
         let commit = known.max(mark::read(disk)?).max(generation.checkpoint.base);
         let last = self.last();
@@ -141,8 +148,8 @@ impl<D: Disk> SignedLog<D> {
         // A ledger from elsewhere may have anything behind its last entry.
         replayed.shortened |= adopted;
         let base = generation.checkpoint.base;
-        let survey = Survey::read(&disk, &archive, base, replayed.stable)?;
-        let commit = replayed.verify(&disk, &generation, &survey)?;
+        let survey = Survey::read(&disk, &archive, base, replayed.stable, &[])?;
+        let commit = replayed.verify(&disk, &archive, &generation, &survey)?;
         let last = replayed.last();
         let mut log = Self {
             files: survey.files(),
@@ -165,6 +172,7 @@ impl<D: Disk> SignedLog<D> {
             failed_appends: 0,
             checkpoints: 0,
             failed_housekeeping: 0,
+            corrupt_reads: AtomicU64::new(0),
         };
         let done =
             if generation.frames > 0 || generation.torn { log.checkpoint() } else { log.flush() };

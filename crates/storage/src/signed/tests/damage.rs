@@ -10,15 +10,17 @@ fn filled() -> (MemDisk, Model) {
     let disk = MemDisk::default();
     let (mut log, _) = open(&disk, 1).expect("opens");
     let mut model = Model::default();
-    let mut append = |records: &[LogRecord]| {
+    let mut append = |log: &mut SignedLog<MemDisk>, records: &[LogRecord]| {
         log.append(records).expect("appends");
         model = model.after(records);
     };
-    append(&[vote(2, "a")]);
+    append(&mut log, &[vote(2, "a")]);
     for seqno in 1..=34 {
-        append(&[framed(seqno, 2, u8::from(seqno % 5 == 0), 60)]);
+        append(&mut log, &[framed(seqno, 2, u8::from(seqno % 5 == 0), 60)]);
+        if seqno == 12 {
+            log.note_commit(10);
+        }
     }
-    log.note_commit(10);
     model.commit = 10;
     assert!(log.stats().checkpoints > 0 && log.stats().journal_bytes > 1200, "{:?}", log.stats());
     (disk, model)
@@ -72,7 +74,16 @@ fn no_flipped_bit_of_the_journal_loses_an_entry_unnoticed() {
             }
         }
     }
-    assert_eq!(noticed, 2 * (16 + 8 + 9 + 60), "every byte of the two frames");
+    let generation = journal::Journal::read(&disk, 2000).expect("reads").expect("there is one");
+    let sums = generation.ops.iter().find_map(|op| match op {
+        journal::Op::Sums(sums) => Some(sums.len()),
+        _ => None,
+    });
+    let sums = sums.expect("not all was committed");
+    let others = generation.frames as usize - 1;
+    assert!(sums > 10 && others > 1, "{sums} checksums, {others} frames");
+    let expected = (16 + 8 + 5 + 4 * sums) + others * (16 + 8 + 9 + 60);
+    assert_eq!(noticed, expected, "every byte of the frames");
 }
 
 #[test]
@@ -172,5 +183,117 @@ fn a_flipped_flag_of_the_last_entry_before_a_checkpoint_is_refused() {
         disk.tamper(&name.path(), |bytes| bytes[at + 1] ^= flip);
         let damage = refused(&disk);
         assert_eq!(damage.id, Some(count), "{what}: {damage}");
+    }
+}
+
+/// A log with chunks that are committed, complete and open, of which little is in memory.
+fn in_files() -> (MemDisk, Model, SignedLog<MemDisk>) {
+    let disk = MemDisk::default();
+    let (mut log, _) = open(&disk, 1).expect("opens");
+    let mut model = Model::default();
+    for seqno in 1..=60 {
+        let record = [framed(seqno, 2, u8::from(seqno % 7 == 0), 60)];
+        log.append(&record).expect("appends");
+        model = model.after(&record);
+        if seqno == 30 {
+            log.note_commit(seqno);
+            model.commit = seqno;
+        }
+    }
+    log.checkpoint().expect("all is in the files");
+    log.settle();
+    (disk, model, log)
+}
+
+/// Each entry alone and many at once: what is read is what was written, or damage. Which entry alone
+/// is damage.
+fn reads_the_truth(log: &SignedLog<MemDisk>, model: &Model) -> Vec<u64> {
+    let mut refused = Vec::new();
+    let ranges = (1..=model.last()).map(|at| at..=at);
+    for range in ranges.chain([1..=model.last(), 3..=40]) {
+        let first = (*range.start() - 1) as usize;
+        match log.entries(range.clone(), usize::MAX) {
+            Ok(entries) => assert_eq!(entries, model.entries[first..*range.end() as usize]),
+            Err(StoreError::Corrupt(_)) => refused.push(*range.start()),
+            Err(error) => panic!("{range:?}: {error}"),
+        }
+    }
+    refused
+}
+
+#[test]
+fn what_rots_under_a_running_log_is_never_read() {
+    for restarted in [false, true] {
+        let (disk, model, mut log) = in_files();
+        if restarted {
+            log = open(&disk, 2).expect("opens").0;
+        }
+        // Most is in files only, and is read once, as by the member that replays it.
+        let in_memory = log.first_cached();
+        assert!(in_memory > 40);
+        assert!(reads_the_truth(&log, &model).is_empty());
+        assert!(!log.is_damaged());
+        for (name, bytes) in ledger(&disk) {
+            let chunk = ChunkName::parse(&name["ledger/".len()..]).expect("a chunk");
+            let (header, _) = bytes.split_first_chunk().expect("a header");
+            let end = match u64::from_le_bytes(*header) {
+                0 => bytes.len(),
+                end => end as usize,
+            };
+            for at in 0..bytes.len() {
+                disk.tamper(&name, |bytes| bytes[at] ^= 1 << (at % 8));
+                let refused = reads_the_truth(&log, &model);
+                disk.tamper(&name, |bytes| bytes[at] ^= 1 << (at % 8));
+                let hit = chunk.first + (at.saturating_sub(8) / 60) as u64;
+                if (8..end).contains(&at) && hit < in_memory {
+                    assert!(refused.contains(&hit), "{name} at {at}: {refused:?}");
+                }
+            }
+        }
+        assert!(log.is_damaged());
+        assert!(reads_the_truth(&log, &model).is_empty());
+    }
+}
+
+#[test]
+fn what_rots_in_an_open_chunk_is_not_written_on() {
+    let (disk, model, mut log) = in_files();
+    let name = ChunkName::open(57).path();
+    disk.tamper(&name, |bytes| bytes[20] ^= 1);
+    // Entries are taken back, so the chunk is looked at again.
+    log.append(&[LogRecord::Truncate { after: 59 }]).expect("the journal is good");
+    log.append(&[framed(60, 3, 0, 60)]).expect("the journal is good");
+    assert!(!log.settle() && log.is_damaged());
+    assert_eq!(log.entries(1..=10, usize::MAX).expect("reads"), model.entries[..10]);
+    disk.tamper(&name, |bytes| bytes[20] ^= 1);
+    assert!(log.settle());
+}
+
+#[test]
+fn an_entry_that_no_signature_covers_yet_is_known_after_a_restart() {
+    for taken_back in [false, true] {
+        let (disk, mut model, mut log) = in_files();
+        if taken_back {
+            log.append(&[LogRecord::Truncate { after: 58 }]).expect("appends");
+            model = model.after(&[LogRecord::Truncate { after: 58 }]);
+        }
+        drop(log);
+        // Committed: 30. Complete are 29-35 and more, open is 57.
+        for (name, bytes) in ledger(&disk) {
+            let chunk = ChunkName::parse(&name["ledger/".len()..]).expect("a chunk");
+            for at in 8..bytes.len() {
+                let hit = chunk.first + ((at - 8) / 60) as u64;
+                let last = chunk.last.unwrap_or(model.last()).min(model.last());
+                if hit <= model.commit || hit > last {
+                    continue;
+                }
+                let disk = disk.copy();
+                disk.tamper(&name, |bytes| bytes[at] ^= 1 << (at % 8));
+                let damage = refused(&disk);
+                // If its length was hit, the next one is no entry.
+                let named = damage.id.is_some_and(|id| id == hit || id == hit + 1);
+                assert!(damage.file == name && named, "{name} at {at}: {damage}");
+            }
+        }
     }
 }
