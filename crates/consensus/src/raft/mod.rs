@@ -72,7 +72,9 @@
 //!   the highest entry that may match; the leader is not learnt from it. A message that begins
 //!   before what is committed is dropped. Entries already there are skipped; the first conflict of
 //!   a view is cut away, others drop the message. Then append, commit (RAFT-16), and ACK the end of
-//!   the *message*, never the own end. \[4.6, #5927, #5991, #6001, #6016\]
+//!   the *message*, never the own end. A message that names no view (there is nothing before it)
+//!   dates what follows by its own, unless it says that something is committed. \[4.6, #5927, #5991,
+//!   #6001, #6016, ours\]
 //! * **RAFT-24** Messages hold entries of one view and no more than the batch size; at least one
 //!   goes out. What was sent counts as sent. A peer that is far behind is not sent everything at
 //!   once: the window is full until it acknowledges. With a window, a message that begins before

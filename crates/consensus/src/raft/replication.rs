@@ -333,7 +333,9 @@ impl Raft {
         self.commit_if_possible(turn, bound);
         let lci = self.log.last_committable();
         let fits = if view == 0 {
-            self.log.views.update(1, message.term)
+            // Nothing precedes what this leader will append: unless it says that something is
+            // committed, which this node has yet to get, and which may be of an earlier view.
+            message.leader_commit_idx > 0 || self.log.views.update(1, message.term)
         } else {
             message.idx <= lci || self.log.views.update(lci + 1, view)
         };

@@ -376,6 +376,33 @@ fn a_node_joins_with_a_snapshot() {
     assert_eq!(net.raft("d").last_idx(), 6);
 }
 
+/// A leader whose log begins later has nothing for a node without entries but its word that
+/// something is committed.
+#[test]
+fn an_empty_message_about_what_is_committed_dates_nothing() {
+    let mut net = trio();
+    net.add("d");
+    let empty = message::AppendEntries {
+        idx: 0,
+        prev_idx: 0,
+        term: 9,
+        prev_term: 0,
+        leader_commit_idx: 4,
+        term_of_idx: 0,
+        round: 1,
+        entries: Vec::new(),
+    };
+    net.receive("a", "d", RaftMessage::AppendEntries(empty.clone()));
+    let entries = net.log("a").to_vec();
+    let view = entries[0].view;
+    let (idx, round) = (entries.len() as u64, 2);
+    let all = message::AppendEntries { idx, term_of_idx: view, round, entries, ..empty };
+    net.receive("a", "d", RaftMessage::AppendEntries(all));
+    assert_eq!(net.raft("d").last_idx(), 4);
+    assert_eq!(net.raft("d").view_at(1), view);
+    assert_eq!(net.raft("d").view_history(), net.raft("a").view_history());
+}
+
 #[test]
 fn timers_are_due_when_they_say() {
     let mut net = trio();
