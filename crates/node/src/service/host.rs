@@ -16,6 +16,7 @@ use quorate_ledger::ids::GroupId;
 use quorate_replica::cft::api::{
     Address, Answer, Command, Error, Input, Notice, Output, Query, Reply, Ticket,
 };
+use quorate_replica::cft::log::Log as _;
 use quorate_replica::cft::{CftDriver, Turn};
 use tokio::sync::{mpsc, oneshot};
 
@@ -61,6 +62,7 @@ pub struct Figures {
     view: Gauge,
     leads: Gauge,
     stalled: Gauge,
+    damaged: Gauge,
 }
 
 impl Figures {
@@ -76,6 +78,7 @@ impl Figures {
             view: metrics::gauge!("quorate_view", "group" => group()),
             leads: metrics::gauge!("quorate_service_leads", "group" => group()),
             stalled: metrics::gauge!("quorate_stalled", "group" => group()),
+            damaged: metrics::gauge!("quorate_service_damaged", "group" => group()),
         }
     }
 
@@ -211,6 +214,9 @@ impl Host {
         }
         self.wake = turn.wake;
         self.publish(turn.stalled);
+        if self.driver.log().is_damaged() {
+            self.figures.damaged.set(1.0);
+        }
         if !self.began && !self.live.load().status.joining && self.live.load().status.last.seqno > 0
         {
             match self.identity.began() {

@@ -13,6 +13,7 @@ pub use quorate_ledger::ccf::{LedgerSecret, TxId};
 use quorate_ledger::ids::GroupId;
 use quorate_ledger::state::Value;
 
+use super::limits::RECENT_ENTRIES;
 use super::wire::Packet;
 pub use crate::api::{Address, PeerRef, Ticket};
 
@@ -48,6 +49,9 @@ pub struct Config {
     pub snapshot_min_tx_count: u64,
     /// `snapshots.time_interval`: a snapshot so long after the last; 0: none for that reason.
     pub snapshot_interval_ms: u64,
+    /// Most of the newest entries that are kept in memory for followers that are a little behind;
+    /// older ones are read back.
+    pub recent_entries: usize,
     /// Whether turns carry a trace.
     pub trace: bool,
 }
@@ -71,6 +75,7 @@ impl Config {
             snapshot_tx_count: 10_000,
             snapshot_min_tx_count: 2,
             snapshot_interval_ms: 0,
+            recent_entries: RECENT_ENTRIES,
             trace: false,
         }
     }

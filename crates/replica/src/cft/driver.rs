@@ -140,6 +140,8 @@ pub struct CftDriver<K, L> {
     durable: Option<Status>,
     /// There is something to settle: what is committed (0: nothing more than was).
     unsettled: Option<Seqno>,
+    /// A node needs what is damaged here.
+    unfit: bool,
     stats: Stats,
 }
 
@@ -178,8 +180,8 @@ where
     }
 
     fn at(stage: Stage<K>, log: L, recovered: Recovered) -> Self {
-        let (kept, durable, unsettled) = (None, None, None);
-        Self { stage, log, recovered, kept, durable, unsettled, stats: Stats::default() }
+        let (kept, durable, unsettled, unfit) = (None, None, None, false);
+        Self { stage, log, recovered, kept, durable, unsettled, unfit, stats: Stats::default() }
     }
 
     /// Takes all inputs as one turn: steps merged, one write, then everything released. What may
@@ -201,6 +203,9 @@ where
         self.stats.inputs += inputs.len() as u64;
         let turn = match &mut self.stage {
             Stage::Running(member) => {
+                if std::mem::take(&mut self.unfit) {
+                    member.hand_over(env);
+                }
                 let step = member.turn(env, inputs);
                 let turn = self.finish(env, step, sender);
                 if turn.stalled.is_none() { self.replace_log(env, turn) } else { turn }
@@ -276,7 +281,7 @@ where
             }
             Err((error, _)) => return self.give_up(inputs, error.to_string()),
         };
-        member.set_latest_snapshot(latest.map(Arc::new));
+        member.check_latest_snapshot(latest);
         self.recovered = Recovered::default();
         self.stage = Stage::Running(Box::new(member));
         let mut turn = self.finish(env, step, None);
@@ -343,7 +348,7 @@ where
     fn load_snapshot(&mut self) -> Result<(), OpenError> {
         let snapshot = self.log.snapshot().map_err(|error| OpenError::Log(error.to_string()))?;
         if let Stage::Running(member) = &mut self.stage {
-            member.set_latest_snapshot(snapshot.map(Arc::new));
+            member.check_latest_snapshot(snapshot);
         }
         Ok(())
     }
@@ -571,7 +576,9 @@ where
                                 self.stats.unreadable += 1;
                                 let next = header.prev_idx + 1;
                                 let from_before = next <= member.raft_state().startup_seqno();
-                                if !from_before || !begins_later(&self.log, next) {
+                                self.unfit |= self.log.is_damaged();
+                                let gone = from_before && begins_later(&self.log, next);
+                                if !gone && !self.unfit {
                                     continue;
                                 }
                                 offer_snapshot(member, &peer, outputs);

@@ -250,8 +250,7 @@ impl<K: Keys> Joining<K> {
         }
         if seqno == 0 || total == 0 || total > MAX_SNAPSHOT {
             // This node has none (any more): the next one asked may.
-            self.download = None;
-            return Ok(Progress::Waits);
+            return Ok(self.without_snapshot());
         }
         let download = self.download.get_or_insert_with(|| Download {
             from: peer.clone(),
@@ -275,7 +274,12 @@ impl<K: Keys> Joining<K> {
         self.wanted = None;
         if self.admitted.is_some() {
             let checked = self.keys.check_snapshot(&bytes, self.keys.service_certificate());
-            checked.map_err(|why| format!("cannot begin with the snapshot: {why}"))?;
+            if let Err(why) = checked {
+                self.wanted = Some(seqno);
+                let message = format!("the snapshot of {peer:?} is of no use: {why}");
+                outputs.push(Output::Notice(Notice::Inconsistent(message)));
+                return Ok(self.without_snapshot());
+            }
             return Ok(self.ready(Some(SnapshotFile { seqno, evidence, bytes })));
         }
         // It was told that it begins too early: now it does not any more.
@@ -283,6 +287,17 @@ impl<K: Keys> Joining<K> {
         self.from_snapshot = true;
         self.ask(outputs);
         Ok(Progress::Waits)
+    }
+
+    /// There was no snapshot, or none of use. Others are asked; after some attempts one that may
+    /// begin with entry 1 does.
+    fn without_snapshot(&mut self) -> Progress {
+        self.download = None;
+        self.attempts += 1;
+        if self.attempts <= JOIN_ATTEMPTS || self.startup_seqno > 0 {
+            return Progress::Waits;
+        }
+        self.ready(None)
     }
 
     fn ready(&mut self, snapshot: Option<SnapshotFile>) -> Progress {

@@ -84,6 +84,9 @@ pub const MAX_INTRODUCED: usize = 64;
 /// How often a node introduces itself to one that it hears nothing of.
 pub const INTRODUCE_MS: u64 = 1_000;
 
+/// Election timeouts between two attempts of a leader with a damaged log to let another one lead.
+pub const HAND_OVER_TIMEOUTS: u64 = 4;
+
 /// Rhythm in which a joiner asks.
 pub const JOIN_MS: u64 = 500;
 

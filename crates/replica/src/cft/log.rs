@@ -46,6 +46,9 @@ pub trait Log: Durable<LogRecord> {
         max_bytes: usize,
     ) -> Result<Vec<Arc<[u8]>>, Self::Error>;
 
+    /// Whether something that was durable was found to be damaged since the log was opened.
+    fn is_damaged(&self) -> bool;
+
     /// Everything up to `seqno` is committed. Needs no sync of its own: after a crash a lower index
     /// may be found.
     ///

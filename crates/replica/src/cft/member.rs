@@ -55,8 +55,8 @@ use super::forward::{Forwards, Taken};
 use super::keys::Keys;
 use super::kv::Store;
 use super::limits::{
-    MAX_FORWARDS, MAX_INTRODUCED, MAX_QUEUED, MAX_READS, MAX_REFUSALS, MAX_WAITERS, RECENT_BYTES,
-    RECENT_ENTRIES,
+    HAND_OVER_TIMEOUTS, MAX_FORWARDS, MAX_INTRODUCED, MAX_QUEUED, MAX_READS, MAX_REFUSALS,
+    MAX_WAITERS, RECENT_BYTES,
 };
 use super::nodes::{Nodes, digest};
 use super::waits::{Answer, Origin, Waiter, Waits};
@@ -66,13 +66,19 @@ use super::wire::{Forwarded, Packet};
 pub type MemberStep = Step<RaftMessage, Output, NodeId, LogRecord>;
 
 /// The newest entries, for followers that are a little behind.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Recent {
     entries: VecDeque<Entry>,
     bytes: usize,
+    /// Most entries.
+    most: usize,
 }
 
 impl Recent {
+    const fn new(most: usize) -> Self {
+        Self { entries: VecDeque::new(), bytes: 0, most }
+    }
+
     /// The entry at `seqno`, if it is kept.
     pub fn get(&self, seqno: Seqno) -> Option<&Entry> {
         let first = self.entries.front()?.seqno;
@@ -82,7 +88,7 @@ impl Recent {
     fn push(&mut self, entry: Entry) {
         self.bytes += entry.bytes.len();
         self.entries.push_back(entry);
-        while self.entries.len() > RECENT_ENTRIES || self.bytes > RECENT_BYTES {
+        while self.entries.len() > self.most || self.bytes > RECENT_BYTES {
             let Some(oldest) = self.entries.pop_front() else { break };
             self.bytes -= oldest.bytes.len();
         }
@@ -142,6 +148,8 @@ pub struct Member<K> {
     nodes_changed: bool,
     role_changed: bool,
     stopped: Option<String>,
+    /// When this leader last asked another node to lead.
+    handed_over: Option<Time>,
     now: Time,
     /// An entry without bytes, to ask whether one may be appended.
     probe: NewEntry,
@@ -176,6 +184,17 @@ impl<K: Keys> Member<K> {
             self.end_all();
         }
         std::mem::take(&mut self.step)
+    }
+
+    /// A leader cannot give another node what it needs, because its own disk has lost it: somebody
+    /// else had better lead. Not too often, since nobody else may be able to.
+    pub(super) fn hand_over(&mut self, env: &mut Env) {
+        let pause = self.config.election_timeout_ms.saturating_mul(HAND_OVER_TIMEOUTS);
+        let lately = self.handed_over.is_some_and(|at| env.now < at.after(pause));
+        if self.leads() && self.stopped.is_none() && !lately {
+            self.handed_over = Some(env.now);
+            self.feed(env, Event::Nominate);
+        }
     }
 
     /// The leader's duties, and what is due.
@@ -402,7 +421,7 @@ impl<K: Keys> Member<K> {
             self.reads.len() + self.early_reads.len(),
             MAX_READS + MAX_RAFT_READS,
         );
-        into.add("cft_recent_entries", self.recent.entries.len(), RECENT_ENTRIES);
+        into.add("cft_recent_entries", self.recent.entries.len(), self.recent.most);
         into.add("cft_recent_bytes", self.recent.bytes, RECENT_BYTES);
     }
 

@@ -119,6 +119,10 @@ impl<D: Disk> Log for Watched<D> {
         self.log.entries(from..=to, max_bytes)
     }
 
+    fn is_damaged(&self) -> bool {
+        self.log.is_damaged()
+    }
+
     fn commit(&mut self, seqno: Seqno) -> Result<(), StoreError> {
         self.log.note_commit(seqno);
         Ok(())

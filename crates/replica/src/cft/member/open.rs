@@ -101,11 +101,11 @@ impl<K: Keys> Member<K> {
         let probe = NewEntry { kind: Kind::Raw, bytes: Arc::default(), weight: 0, user: true };
         Self {
             chain: Chain::new(secret, config.chunk_size),
+            recent: Recent::new(config.recent_entries),
             config,
             keys,
             raft,
             store: Store::default(),
-            recent: Recent::default(),
             kinds: BTreeMap::new(),
             nodes: Nodes::default(),
             acquaintances: super::Acquaintances::default(),
@@ -133,6 +133,7 @@ impl<K: Keys> Member<K> {
             nodes_changed: true,
             role_changed: true,
             stopped: None,
+            handed_over: None,
             now: env.now,
             probe,
         }

@@ -77,6 +77,14 @@ impl<K: Keys> Member<K> {
         self.snapshots.latest = file.filter(|file| file.evidence >= created);
     }
 
+    /// As [`Self::set_latest_snapshot`], of one that has just been read: if its file is damaged it is
+    /// none, and the next one takes its place.
+    pub(in crate::cft) fn check_latest_snapshot(&mut self, file: Option<SnapshotFile>) {
+        let certificate = self.keys.service_certificate();
+        let good = file.filter(|file| self.keys.check_snapshot(&file.bytes, certificate).is_ok());
+        self.set_latest_snapshot(good.map(Arc::new));
+    }
+
     /// Complete snapshots, to be stored.
     pub(in crate::cft) fn take_snapshots(&mut self) -> Vec<Arc<SnapshotFile>> {
         std::mem::take(&mut self.snapshots.complete)

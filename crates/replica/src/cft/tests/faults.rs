@@ -320,3 +320,72 @@ fn a_refusal_is_believed_only_of_a_write_that_was_sent_once() {
     let doubt = world.replies[&twice].result.as_ref().expect_err("it is not 2");
     assert_eq!(doubt.code, Code::TransactionReplicationFailed);
 }
+
+/// Three nodes of which one has missed so much that it is read back from the leader's log.
+fn one_far_behind(
+    seed: u64,
+    settings: fn(&mut crate::cft::api::Config),
+) -> (World, String, String) {
+    let mut world = World::three(seed, settings);
+    let leader = world.leader().expect("one leads");
+    let follower = ["a", "b", "c"].into_iter().find(|name| *name != leader).expect("three");
+    world.kill(follower);
+    for n in 0..60 {
+        world.put(&leader, &n.to_string(), "v");
+    }
+    (world, leader, follower.to_owned())
+}
+
+fn little_memory(config: &mut crate::cft::api::Config) {
+    (config.recent_entries, config.snapshot_tx_count) = (16, 0);
+}
+
+#[test]
+fn a_leader_that_cannot_read_its_log_lets_another_lead() {
+    let (mut world, leader, follower) = one_far_behind(64, little_memory);
+    world.driver(&leader).log().rotten.set(20);
+    world.resume(&follower);
+    world.run_until(5_000, |world| world.leader().is_some_and(|now| now != leader));
+    let next = world.leader().expect("another leads");
+    assert!(next != leader && next != follower);
+    world.run(1_000);
+    world.assert_alike(&[]);
+    // It still counts.
+    world.kill(&follower);
+    world.put(&next, "more", "1");
+}
+
+#[test]
+fn a_leader_that_cannot_read_its_log_offers_a_snapshot() {
+    fn snapshots(config: &mut crate::cft::api::Config) {
+        (config.recent_entries, config.snapshot_tx_count, config.chunk_size) = (16, 10, 500);
+    }
+    let (mut world, leader, follower) = one_far_behind(65, snapshots);
+    // All that have the entries have lost them.
+    for name in ["a", "b", "c"].into_iter().filter(|name| *name != follower) {
+        world.driver(name).log().rotten.set(20);
+    }
+    world.resume(&follower);
+    world.run(10_000);
+    let member = world.member(&follower).expect("a member");
+    assert!(member.raft_state().startup_seqno() > 0, "it began again after a snapshot");
+    world.put(&leader, "more", "1");
+    world.run(200);
+    world.assert_alike(&[]);
+}
+
+#[test]
+fn a_leader_whose_log_nobody_can_replace_does_not_hand_over_all_the_time() {
+    let (mut world, leader, follower) = one_far_behind(66, little_memory);
+    for name in ["a", "b", "c"].into_iter().filter(|name| *name != follower) {
+        world.driver(name).log().rotten.set(20);
+    }
+    let view = |world: &World| world.member(&leader).expect("a member").raft_state().view();
+    let before = view(&world);
+    world.resume(&follower);
+    world.run(20_000);
+    // Four election timeouts of a second between two attempts, of each of the two that may lead.
+    assert!(view(&world) - before <= 12, "{} views", view(&world) - before);
+    let now = world.leader().expect("one leads");
+    world.put(&now, "more", "1");
+}

@@ -143,6 +143,8 @@ pub struct MemoryLog {
     pub begins_with: Option<SnapshotFile>,
     pub snapshots: Vec<SnapshotFile>,
     pub full: Rc<Cell<bool>>,
+    /// Entries up to here have rotted: reading them fails.
+    pub rotten: Rc<Cell<Seqno>>,
     pub syncs: u64,
 }
 
@@ -198,6 +200,9 @@ impl Log for MemoryLog {
         to: Seqno,
         max_bytes: usize,
     ) -> Result<Vec<Arc<[u8]>>, Self::Error> {
+        if from <= self.rotten.get() {
+            return Err("damaged");
+        }
         let mut room = max_bytes;
         let mut found = Vec::new();
         for seqno in from.max(1)..=to {
@@ -210,6 +215,10 @@ impl Log for MemoryLog {
             found.push(bytes.clone());
         }
         Ok(found)
+    }
+
+    fn is_damaged(&self) -> bool {
+        self.rotten.get() > 0
     }
 
     fn commit(&mut self, seqno: Seqno) -> Result<(), Self::Error> {
