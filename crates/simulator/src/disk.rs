@@ -291,6 +291,12 @@ impl FaultyDisk {
         state.is_dead() || state.faults != DiskFaults::default()
     }
 
+    /// Whether writes may go astray now.
+    #[must_use]
+    pub fn misdirects(&self) -> bool {
+        self.state().faults.misdirect > 0.0
+    }
+
     /// Bytes it holds.
     #[must_use]
     pub fn used(&self) -> u64 {

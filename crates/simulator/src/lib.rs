@@ -157,8 +157,7 @@ pub fn plan(options: &Options, seed: u64) -> Plan {
 
 fn plan_cft(options: &Options, seed: u64) -> Plan {
     let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 0x7261_6674);
-    // Nobody lies there, and neither do disks: what is written lands where it should.
-    let mut faults = Faults { misdirect: 0.0, rot: 0.0, ..Faults::swarm(&mut rng) };
+    let mut faults = Faults::swarm(&mut rng);
     if rng.random_bool(0.2) {
         // Every loss of power may be the loss of the disk.
         (faults.wipe, faults.bit_flip, faults.truncate) = (0.2, 0.3, 0.3);
@@ -221,10 +220,7 @@ pub fn run_seed(options: &Options, seed: u64) -> Outcome {
 #[must_use]
 pub fn run_knob(options: &Options, knob: &str, seed: u64) -> Outcome {
     let usual = plan(options, seed);
-    let faults = match (options.protocol, knob) {
-        (Protocol::Cft, "misdirect" | "rot") => Faults::none(),
-        _ => Faults::alone(knob),
-    };
+    let faults = Faults::alone(knob);
     let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 0x6b6e_6f62);
     let schedule = faults::schedule(&mut rng, &faults, usual.nodes(), usual.faulty_ms);
     run_plan(options, seed, Plan { faults, schedule, ..usual })

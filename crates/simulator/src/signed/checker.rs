@@ -140,6 +140,23 @@ impl Checker {
         members
     }
 
+    /// All sets of members that are in force, or will be if what anybody has made is committed: what
+    /// was sent may be in no log yet.
+    #[must_use]
+    pub fn prospects(&self) -> Vec<Members> {
+        let newest = self.newest();
+        let committed = self.committed.len() as Seqno;
+        let mut all: Vec<_> = self.made.changes_after(committed, &newest).collect();
+        all.push(newest);
+        all
+    }
+
+    /// Whether an entry is one that was made.
+    #[must_use]
+    pub fn knows(&self, bytes: &Arc<[u8]>) -> bool {
+        self.made.knows(bytes)
+    }
+
     /// A member has made something durable.
     ///
     /// # Errors

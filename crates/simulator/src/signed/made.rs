@@ -7,7 +7,7 @@ use std::sync::Arc;
 use quorate_consensus::raft::{NodeId, Seqno, View};
 use quorate_crypto::hash::{Digest, sha256};
 use quorate_ledger::ccf::maps::{self, NodeStatus};
-use quorate_ledger::ccf::{LedgerSecret, Transaction, signature};
+use quorate_ledger::ccf::{Head, LedgerSecret, Transaction, signature};
 use quorate_ledger::state::WriteSet;
 
 /// An entry, and what its bytes say.
@@ -77,6 +77,35 @@ pub type Members = BTreeMap<NodeId, ()>;
 pub struct All(BTreeMap<(View, Seqno), Rc<Made>>);
 
 impl All {
+    /// Whether these bytes are an entry that somebody made.
+    #[must_use]
+    pub fn knows(&self, bytes: &Arc<[u8]>) -> bool {
+        let Ok(head) = Head::read(bytes) else { return false };
+        let known = self.0.get(&(head.id.view, head.id.seqno));
+        known.is_some_and(|made| made.bytes == *bytes)
+    }
+
+    /// The members after each entry above `seqno` that changes them, wherever it is now, given those
+    /// after `seqno`.
+    pub fn changes_after<'a>(
+        &'a self,
+        seqno: Seqno,
+        members: &'a Members,
+    ) -> impl Iterator<Item = Members> + 'a {
+        let changes = self.0.values().filter(move |m| m.seqno > seqno && !m.nodes.is_empty());
+        changes.map(move |made| {
+            let mut way = vec![made];
+            while let Some(before) = way.last().filter(|made| made.seqno > seqno + 1)
+                && let Some(before) = self.0.get(&(before.after, before.seqno - 1))
+            {
+                way.push(before);
+            }
+            way.into_iter()
+                .rev()
+                .fold(members.clone(), |members, made| made.members(&members).unwrap_or(members))
+        })
+    }
+
     /// The entry of these bytes, which follows one of view `after`: the one known, or a new one.
     ///
     /// # Errors

@@ -33,7 +33,7 @@ use quorate_replica::cft::api::{Admission, Config, Input, NodeId};
 use quorate_replica::cft::wire::Packet as Said;
 use quorate_replica::cft::{CftDriver, Turn};
 use quorate_replica::wire::{MAGIC, WIRE_VERSION};
-use rand::{Rng, RngExt};
+use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha20Rng;
 
 use super::network::Packet;
@@ -109,6 +109,18 @@ pub struct Record {
 pub struct Health {
     /// Its disk is lost, and its node with it.
     gone: bool,
+    /// Its disk may not have everything that its node wrote. The node runs on until it notices or
+    /// is stopped.
+    damaged: bool,
+    /// While writes may go astray, and nothing else has happened to it: those that had before.
+    strays: Option<usize>,
+}
+
+impl Health {
+    /// Its node has what it wrote.
+    const fn is_good(&self) -> bool {
+        !self.gone && !self.damaged
+    }
 }
 
 impl CftWorld {
@@ -130,6 +142,8 @@ impl Cft {
         let mut checker = Checker::new(secret.clone());
         (0..machines).for_each(|machine| checker.join(id_of(kind, machine)));
         let election_timeout_ms = keys.random_range(300..1_500);
+        let mut own = ChaCha20Rng::from_seed(service);
+        let recent_entries = if own.random_bool(0.5) { own.random_range(8..200) } else { 4_096 };
         let config = Config {
             message_timeout_ms: election_timeout_ms / keys.random_range(5..15),
             election_timeout_ms,
@@ -144,6 +158,7 @@ impl Cft {
             signature_max_in_flight: keys.random_range(1..4),
             chunk_size: keys.random_range(1_000..20_000),
             snapshot_tx_count: if keys.random_bool(0.5) { keys.random_range(10..100) } else { 0 },
+            recent_entries,
             trace: plan.trace,
             ..Config::new(group, peer(0), String::new())
         };
@@ -254,20 +269,24 @@ impl Play for Cft {
         world.stops(node);
     }
 
-    fn stopped(_: &mut CftWorld, _node: usize) {}
+    fn stopped(world: &mut CftWorld, node: usize) {
+        world.compare_disk(node);
+    }
 
     fn harm(world: &mut CftWorld, node: usize, harm: Harm) {
         world.harm(node, harm);
     }
 
-    fn goes_astray(_: &mut CftWorld, _node: usize) -> bool {
-        false
+    fn goes_astray(world: &mut CftWorld, node: usize) -> bool {
+        world.goes_astray(node)
     }
 
-    fn mended(_: &mut CftWorld, _node: usize) {}
+    fn mended(world: &mut CftWorld, node: usize) {
+        world.is_straight(node);
+    }
 
-    fn operate(_: &mut CftWorld, _node: usize) -> bool {
-        false
+    fn operate(world: &mut CftWorld, node: usize) -> bool {
+        world.replace_if_it_complains(node)
     }
 
     fn stands(world: &CftWorld, place: Place) -> String {

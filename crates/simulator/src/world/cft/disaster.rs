@@ -21,7 +21,8 @@ impl CftWorld {
     pub(super) fn survive_on_one(&mut self) {
         let has_signed = |node: &usize| {
             let shadow = self.play.checker.member(*node);
-            !self.nodes[*node].health.gone && (1..=shadow.last()).any(|at| shadow.is_signature(at))
+            self.nodes[*node].health.is_good()
+                && (1..=shadow.last()).any(|at| shadow.is_signature(at))
         };
         let whole: Vec<usize> = (0..self.nodes.len()).filter(has_signed).collect();
         if whole.is_empty() {

@@ -1,6 +1,7 @@
 //! Members: opened over their real ledger files, given what arrives, heard.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::rc::Rc;
 
 use quorate_consensus::core::Env;
@@ -59,20 +60,23 @@ impl CftWorld {
         let disk = machine.disk.dir("g0");
         let (log, recovered) = match Watched::open(disk.clone(), options(seed)) {
             Ok(opened) => opened,
-            Err(_) if disk.fails() => return Start::Later,
-            Err(error) => return Start::Broken(format!("{place}: {error}")),
+            Err(error) => return self.does_not_start(place, &error),
         };
         let entries = match log.all() {
             Ok(entries) => entries,
-            Err(_) if disk.fails() => return Start::Later,
-            Err(error) => return Start::Broken(format!("{place}: {error}")),
+            Err(error) => return self.does_not_start(place, &error),
         };
         let is_empty = recovered.last_idx == 0;
         let base = recovered.last_idx - entries.len() as u64;
         let (view, voted_for) = (recovered.view, recovered.voted_for);
         let found = Found { view, voted_for, base, entries };
-        let result = self.play.checker.reopened(node, &found);
-        self.check(result);
+        match self.play.checker.reopened(node, &found) {
+            // Its disk has lost what it had since it was compared.
+            Err(violation) if self.nodes[node].health.damaged => {
+                return self.does_not_start(place, &violation.detail);
+            }
+            result => self.check(result),
+        }
         let (config, begin, keys) = self.manner(node, is_empty);
         let seat = &mut self.nodes[node].seats[0];
         seat.env = Env { now, rng: ChaCha20Rng::seed_from_u64(seed) };
@@ -85,12 +89,26 @@ impl CftWorld {
                 seat.member = Some(driver);
                 Start::Up(vec![(place, turn)])
             }
-            Err(_) if disk.fails() => {
-                self.play.checker.doubt(node);
-                Start::Later
+            Err(error) => {
+                if disk.fails() {
+                    self.play.checker.doubt(node);
+                }
+                self.does_not_start(place, &error)
             }
-            Err(error) => Start::Broken(format!("{place}: {error}")),
         }
+    }
+
+    fn does_not_start(&mut self, place: Place, error: &dyn Display) -> Start<Turn> {
+        let machine = &self.nodes[place.node];
+        if machine.disk.is_dead() || (machine.disk.fails() && !machine.health.damaged) {
+            return Start::Later;
+        }
+        if machine.health.damaged {
+            self.tell(|| format!("{place}: {error}"));
+            self.lose(place.node);
+            return Start::Gone;
+        }
+        Start::Broken(format!("{place}: {error}"))
     }
 
     /// How a node is opened, whose log is empty or not.

@@ -9,10 +9,13 @@ use quorate_replica::cft::api::{
 use rand::RngExt;
 
 use super::{CftHappening, CftWorld, Place};
+use crate::signed::made::Members;
 use crate::world::{Happening, MS};
 
 /// Pause between two looks, at most.
 const PAUSE_MS: u64 = 1_500;
+/// How long a change that was asked for may be on its way.
+const ON_ITS_WAY_MS: u64 = 20_000;
 /// How long the operator waits for an answer.
 const PATIENCE: u32 = 4;
 
@@ -25,6 +28,8 @@ pub(super) struct Operator {
     pub(super) restless: bool,
     /// Has done, so often.
     pub(super) changes: u64,
+    /// Changes that were asked for, and when: some leader may make them yet.
+    asked: Vec<(u64, MemberChange)>,
 }
 
 impl CftWorld {
@@ -57,7 +62,29 @@ impl CftWorld {
 
     fn operator_asks(&mut self, node: usize, command: Command) {
         self.play.operator.waits = Some(0);
+        if let Command::Member(change) = &command {
+            self.play.operator.asked.push((self.now, change.clone()));
+        }
         self.order(node, command);
+    }
+
+    /// These members, and what they may become by a change that was asked for lately.
+    pub(super) fn may_become(&self, members: &Members) -> Vec<Members> {
+        let asked = self.play.operator.asked.iter().rev();
+        let lately = asked.take_while(|(at, _)| self.now < at + ON_ITS_WAY_MS * MS);
+        let after = lately.map(|(_, change)| {
+            let (joins, leaves) = match change {
+                MemberChange::Add(node) => (std::slice::from_ref(node), &[][..]),
+                MemberChange::Remove(node) => (&[][..], std::slice::from_ref(node)),
+                MemberChange::Replace { joins, leaves } => (&joins[..], &leaves[..]),
+                MemberChange::Abort | MemberChange::Forget(_) => (&[][..], &[][..]),
+            };
+            let mut members = members.clone();
+            members.extend(joins.iter().map(|node| (*node, ())));
+            members.retain(|node, ()| !leaves.contains(node));
+            members
+        });
+        after.chain([members.clone()]).collect()
     }
 
     fn answering(&self) -> Vec<usize> {
@@ -88,9 +115,14 @@ impl CftWorld {
         self.operator_asks(node, command);
     }
 
-    /// Whether a machine's node runs, and may go on doing so.
-    fn is_well(&self, id: &NodeId) -> bool {
+    /// Whether a machine's node runs, or will again.
+    fn is_there(&self, id: &NodeId) -> bool {
         self.play.checker.machine(id).is_some_and(|node| !self.nodes[node].health.gone)
+    }
+
+    /// Whether it has everything that it should have, too.
+    fn is_well(&self, id: &NodeId) -> bool {
+        self.play.checker.machine(id).is_some_and(|node| self.nodes[node].health.is_good())
     }
 
     /// Whether so many of these nodes are well that they can go on after the faults.
@@ -107,7 +139,7 @@ impl CftWorld {
         };
         let (pending, trusted) = (of(NodeStatus::Pending), of(NodeStatus::Trusted));
         let pending: Vec<NodeId> = pending.into_iter().filter(|id| self.is_well(id)).collect();
-        let sick = trusted.iter().find(|id| !self.is_well(id)).copied();
+        let sick = trusted.iter().find(|id| !self.is_there(id)).copied();
         if !self.play.operator.restless && sick.is_none() {
             // One that learns already will be a member without more.
             let learns = |id: &NodeId| nodes.iter().any(|node| node.node_id == *id && node.learner);
