@@ -28,10 +28,11 @@ const SYNC_BYTES: usize = 4096;
 const BUSY: usize = 4;
 /// Times a thread wakes another.
 const WAKES: u64 = 20_000;
-/// Packets that are on their way together: about as many as a small committee says at once.
-const BURST: usize = 4;
+/// Packets that are on their way together: so many that it does not count that threads are woken,
+/// which is a cost of its own.
+const BURST: usize = 32;
 /// Bursts of small and of large packets.
-const BURSTS: [usize; 2] = [1_000, 100];
+const BURSTS: [usize; 2] = [200, 20];
 /// Their sizes.
 const SIZES: [usize; 2] = [1_000, 64 * 1024];
 /// Packets sent alone, and the pause before each: all threads sleep then.
