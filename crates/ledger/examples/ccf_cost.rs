@@ -77,8 +77,13 @@ fn main() {
         let mut signed = None;
         measure(&name, count, |_| {
             let notary = &service.nodes[0];
-            let writes =
-                quorate_ledger::ccf::signature::make(&tree, previous, id, service.at_ms, notary);
+            let writes = quorate_ledger::ccf::signature::make(
+                &tree,
+                previous,
+                id,
+                service.at_ms,
+                (notary, notary.certificate()),
+            );
             let transaction = Transaction::new(id, writes.expect("a tree"), &secret);
             signed = Some(transaction.encode(Flags::NONE, &secret).expect("fits"));
         });

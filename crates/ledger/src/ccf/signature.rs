@@ -169,7 +169,8 @@ pub fn is_signature(writes: &WriteSet) -> bool {
 }
 
 /// What the signature transaction `id` writes: the root over the tree's leaves below `id.seqno`,
-/// signed. The tree written is flushed up to `previous`, the seqno of the signature before (0: none).
+/// signed by a node and, as its row says, under this certificate of it. The tree written is flushed
+/// up to `previous`, the seqno of the signature before (0: none).
 ///
 /// # Errors
 /// [`SignatureError::Tree`] if the tree does not have these leaves, [`SignatureError::Write`].
@@ -178,11 +179,11 @@ pub fn make<N: Notary + ?Sized>(
     previous: u64,
     id: TxId,
     at_ms: u64,
-    notary: &N,
+    (notary, certificate): (&N, &str),
 ) -> Result<WriteSet, SignatureError> {
     let root = tree.root_at(id.seqno)?;
     let signed = notary.sign(&root, id, at_ms);
-    let certificate = Some(notary.certificate().to_owned());
+    let certificate = Some(certificate.to_owned());
     Signature { id, node: notary.node(), root, signed, certificate }.rows(tree, previous)
 }
 

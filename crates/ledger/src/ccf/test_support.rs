@@ -150,7 +150,9 @@ impl Service {
     pub fn sign(&mut self, flags: Flags) -> TxId {
         let (id, notary) = (self.next(), &self.nodes[self.leader]);
         let previous = self.signatures.last().copied().unwrap_or(0);
-        let writes = signature::make(&self.tree, previous, id, self.at_ms, notary).expect("a tree");
+        let writes =
+            signature::make(&self.tree, previous, id, self.at_ms, (notary, notary.certificate()))
+                .expect("a tree");
         self.signatures.push(id.seqno);
         self.append_with(writes, Digest::default(), flags)
     }

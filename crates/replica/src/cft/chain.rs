@@ -8,7 +8,7 @@ use quorate_consensus::core::Time;
 use quorate_consensus::raft::Seqno;
 use quorate_crypto::hash::Digest;
 use quorate_ledger::ccf::entry::{EntryError, leaf_of};
-use quorate_ledger::ccf::signature::{Signature, SignatureError};
+use quorate_ledger::ccf::signature::{self, SignatureError};
 use quorate_ledger::ccf::{Flags, Head, LedgerSecret, Notary, Transaction, Tree, TxId};
 use quorate_ledger::state::WriteSet;
 
@@ -106,11 +106,8 @@ impl Chain {
         cut: bool,
     ) -> Result<(Arc<[u8]>, WriteSet), SignatureError> {
         let id = TxId::new(view, self.last_idx() + 1);
-        let root = self.tree.root_at(id.seqno)?;
-        let signed = keys.sign(&root, id, now.0);
-        let certificate = Some(certificate.to_owned());
-        let signature = Signature { id, node: keys.node(), root, signed, certificate };
-        let writes = signature.rows(&self.tree, self.last_signature())?;
+        let signer = (keys, certificate);
+        let writes = signature::make(&self.tree, self.last_signature(), id, now.0, signer)?;
         let transaction = Transaction::new(id, writes, &self.secret);
         let too_long = |_| SignatureError::Missing("an entry that holds the tree");
         let mut bytes = transaction.encode(Flags::NONE, &self.secret).map_err(too_long)?;

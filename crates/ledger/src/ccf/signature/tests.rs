@@ -78,7 +78,7 @@ fn rows_that_are_none_are_refused() {
     assert!(matches!(read, Err(SignatureError::OtherTransaction { .. })));
     let tree = with(&transaction, TREE, Some(b"no tree"));
     assert_eq!(tree_of(&tree.writes), Err(SignatureError::Tree(TreeError::Malformed)));
-    let early = make(&service.tree, 0, TxId::new(2, 99), AT, &service.nodes[0]);
+    let early = make(&service.tree, 0, TxId::new(2, 99), AT, (&service.nodes[0], ""));
     assert!(matches!(early, Err(SignatureError::Tree(_))));
     let secret = LedgerSecret::new(service.secret.key().clone());
     assert_eq!(secret.evidence_digest(transaction.id), transaction.evidence);
