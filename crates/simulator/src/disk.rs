@@ -284,6 +284,14 @@ impl FaultyDisk {
         self.state().is_dead()
     }
 
+    /// Does something while nothing fails.
+    pub fn at_its_best<T>(&self, act: impl FnOnce() -> T) -> T {
+        let faults = std::mem::take(&mut self.state().faults);
+        let result = act();
+        self.state().faults = faults;
+        result
+    }
+
     /// Whether calls may fail now.
     #[must_use]
     pub fn fails(&self) -> bool {

@@ -105,6 +105,10 @@ fn seeds_of_bugs_hold() {
     // Two flooders answered each other's floods with more, until no memory was left.
     hold(10, 3, 127, 1);
     hold(10, 3, 173, 1);
+    // A disk that failed while blocks were read, after a restart, was taken for one that lost them.
+    hold(7, 2, 1_621, 1);
+    // A client that read in the microsecond in which a turn ended was before what the turn released.
+    hold(1, 0, 409, 1);
 }
 
 #[test]
