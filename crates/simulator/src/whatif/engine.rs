@@ -356,7 +356,7 @@ impl Engine {
     }
 
     /// Processor and pool of a node's threads.
-    const fn place(&self, node: usize, threads: Threads) -> (usize, usize) {
+    pub const fn place(&self, node: usize, threads: Threads) -> (usize, usize) {
         if self.conditions.one_machine {
             (0, node * POOLS + threads as usize)
         } else {
@@ -375,7 +375,8 @@ impl Engine {
 
     /// A thread that waits for the network costs more to wake than one that another thread wakes.
     fn push_awake(&mut self, processor: usize, pool: usize, job: Job) {
-        if self.processors[processor].is_idle(pool) {
+        let cores = &self.processors[processor];
+        if cores.is_idle(pool) && cores.sleeps() {
             self.processors[processor].push(pool, Job::Awake);
         }
         self.processors[processor].push(pool, job);

@@ -115,6 +115,17 @@ impl<J> Processor<J> {
         None
     }
 
+    /// Whether a core sleeps, which a thread that gets a job wakes. Where none does, threads have to
+    /// wait, and find one awake.
+    pub const fn sleeps(&self) -> bool {
+        self.idle > 0
+    }
+
+    /// Whether threads wait for a core.
+    pub fn is_short(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
     /// Whether a pool has nothing to do.
     pub fn is_idle(&self, pool: usize) -> bool {
         let pool = &self.pools[pool];

@@ -8,7 +8,7 @@ use quorate_replica::driver::Turn;
 use quorate_replica::wire::Packet;
 
 use super::costs::Costs;
-use super::engine::Engine;
+use super::engine::{Engine, Threads};
 use crate::disk::Wear;
 use crate::keyed;
 
@@ -19,6 +19,8 @@ impl Engine {
     /// Takes a turn with what is in the inbox; what it costs.
     pub fn turn(&mut self, at: usize) -> u64 {
         let now = self.clock();
+        let (processor, _) = self.place(at, Threads::Group);
+        let woken = !self.processors[processor].is_short();
         let node = &mut self.nodes[at];
         node.asked = false;
         let Some(driver) = &mut node.driver else { return 0 };
@@ -42,7 +44,7 @@ impl Engine {
         let after = node.disk.wear();
         let worn = Wear { syncs: after.syncs - wear.syncs, bytes: after.bytes - wear.bytes };
         let costs = &self.costs;
-        let mut cost = costs.thread_wake + costs.turn + price;
+        let mut cost = u64::from(woken) * costs.thread_wake + costs.turn + price;
         cost += ordered * costs.trx_order;
         cost += unchecked(&turn, node.checked.as_ref()) * costs.trx_verify;
         cost += Costs::bytes(costs.write_kib, worn.bytes) + worn.syncs * costs.disk_sync_cpu;

@@ -134,30 +134,34 @@ fn wake() -> Result<u64> {
 
 fn disk(costs: &mut Costs, dir: &Path) -> Result<()> {
     let failed = |error: &dyn std::fmt::Display| CliError::failed(format!("the disk: {error}"));
-    let run = |name: String| -> std::result::Result<Vec<u64>, quorate_storage::disk::DiskError> {
+    type Ran = std::result::Result<(Vec<u64>, u64), quorate_storage::disk::DiskError>;
+    // How long each sync takes, and the processor time of all.
+    let run = |name: String| -> Ran {
         let mut disk = RealDisk::open(dir.join(&name))?;
         disk.write("file", 0, &vec![0; SYNC_BYTES * SYNCS as usize])?;
         disk.sync("file")?;
         let mut took = Vec::new();
+        let mut clock = thread_clock();
+        let began = clock();
         for n in 0..SYNCS {
             disk.write("file", n * SYNC_BYTES as u64, &[7; SYNC_BYTES])?;
             let from = Instant::now();
             disk.sync("file")?;
             took.push(u64::try_from(from.elapsed().as_nanos()).unwrap_or(u64::MAX));
         }
-        Ok(took)
+        Ok((took, clock().saturating_sub(began)))
     };
-    costs.disk_sync = median(run("alone".to_owned()).map_err(|e| failed(&e))?);
-    let from = cpu_ns()?;
+    costs.disk_sync = median(run("alone".to_owned()).map_err(|e| failed(&e))?.0);
     let all = std::thread::scope(|scope| {
         let threads: Vec<_> =
             (0..BUSY).map(|n| scope.spawn(move || run(format!("busy-{n}")))).collect();
         let ended = threads.into_iter().map(|thread| thread.join().expect("a sync doesn't panic"));
         ended.collect::<std::result::Result<Vec<_>, _>>()
     });
-    let all = all.map_err(|e| failed(&e))?.concat();
-    costs.disk_sync_cpu = (cpu_ns()? - from) / all.len() as u64;
-    costs.disk_sync_busy = median(all).max(costs.disk_sync);
+    let (took, used): (Vec<_>, Vec<_>) = all.map_err(|e| failed(&e))?.into_iter().unzip();
+    let took = took.concat();
+    costs.disk_sync_cpu = used.iter().sum::<u64>() / took.len() as u64;
+    costs.disk_sync_busy = median(took).max(costs.disk_sync);
     Ok(())
 }
 
