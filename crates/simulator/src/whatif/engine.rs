@@ -70,6 +70,7 @@ pub(super) enum Event {
         pool: usize,
         job: Job,
         left: u64,
+        stint: u64,
     },
     Arrive {
         from: usize,
@@ -313,9 +314,9 @@ impl Engine {
 
     fn happen(&mut self, event: Event) {
         match event {
-            Event::Slice { processor, pool, job, left } => {
+            Event::Slice { processor, pool, job, left, stint } => {
                 if let Some(job) = self.processors[processor].put(pool, job, left) {
-                    self.complete(processor, pool, job);
+                    self.complete((processor, pool), stint, job);
                 }
                 self.run_cores(processor);
             }
@@ -395,8 +396,9 @@ impl Engine {
                 Some(left) => left,
                 None => self.begin(&slice.job),
             };
-            let (us, left) = self.processors[at].slice(left);
-            let event = Event::Slice { processor: at, pool: slice.pool, job: slice.job, left };
+            let (us, left, stint) = self.processors[at].slice(left, slice.stint);
+            let (processor, pool, job) = (at, slice.pool, slice.job);
+            let event = Event::Slice { processor, pool, job, left, stint };
             self.at(self.now + us, event);
         }
     }
@@ -425,17 +427,17 @@ impl Engine {
     }
 
     /// A job is done.
-    fn complete(&mut self, processor: usize, pool: usize, job: Job) {
+    fn complete(&mut self, (processor, pool): (usize, usize), stint: u64, job: Job) {
         match job {
             Job::Turn { node, life } => {
                 let waits = self.wait_for_disk(node, life);
                 if waits {
                     // Its thread is held up, so the pool does not go on yet.
-                    return;
+                    return self.processors[processor].block();
                 }
             }
             Job::Client { node, post } => {
-                self.processors[processor].finish(pool);
+                self.processors[processor].finish(pool, stint);
                 return self.arrive_at_api(node, post);
             }
             Job::Api { node, life, post } => {
@@ -471,7 +473,7 @@ impl Engine {
                 self.link_half(node, life, other, accepts);
             }
         }
-        self.processors[processor].finish(pool);
+        self.processors[processor].finish(pool, stint);
     }
 
     /// Starts a node. All have links when they are started for the first time.
@@ -587,7 +589,7 @@ impl Engine {
     fn release(&mut self, at: usize, life: u64) {
         self.dispatch(at, life);
         let (processor, pool) = self.place(at, Threads::Group);
-        self.processors[processor].finish(pool);
+        self.processors[processor].resume(pool);
         self.look_again(at);
         self.run_cores(processor);
     }

@@ -1,8 +1,9 @@
 //! Cores that threads take turns on: a machine's, or one machine's that all nodes share.
 //!
 //! A *pool* is a number of threads that work off one queue. A thread that has a job waits for a
-//! core, first come first served, and keeps it for a quantum at most, as with an operating system
-//! that is fair. Times are in nanoseconds.
+//! core, first come first served, and keeps it while it has jobs, for a quantum at most, as with an
+//! operating system that is fair. So what comes for the others meanwhile waits, and is done at once.
+//! Times are in nanoseconds.
 
 use std::collections::VecDeque;
 
@@ -22,6 +23,8 @@ struct Ready<J> {
     pool: usize,
     job: J,
     left: Option<u64>,
+    /// How long its thread has had its core already.
+    stint: u64,
 }
 
 /// A job that has a core now.
@@ -32,6 +35,8 @@ pub(crate) struct Slice<J> {
     pub job: J,
     /// What is left of it behind this slice; `None` until it is known what it costs.
     pub left: Option<u64>,
+    /// How long its thread has had its core already.
+    pub stint: u64,
 }
 
 /// Some cores and the threads they run.
@@ -82,7 +87,7 @@ impl<J> Processor<J> {
             && let Some(job) = pool.queue.pop_front()
         {
             pool.active += 1;
-            self.ready.push_back(Ready { pool: at, job, left: None });
+            self.ready.push_back(Ready { pool: at, job, left: None, stint: 0 });
         }
     }
 
@@ -91,27 +96,29 @@ impl<J> Processor<J> {
         if self.idle == 0 {
             return None;
         }
-        let Ready { pool, job, left } = self.ready.pop_front()?;
+        let Ready { pool, job, left, stint } = self.ready.pop_front()?;
         self.idle -= 1;
-        Some(Slice { pool, job, left })
+        Some(Slice { pool, job, left, stint })
     }
 
-    /// How long a job that costs `left` keeps its core, in microseconds, and what is left then.
-    pub fn slice(&mut self, left: u64) -> (u64, u64) {
-        let slice = left.min(QUANTUM_NS);
+    /// How long a job that costs `left` keeps its core, in microseconds, what is left then, and how
+    /// long its thread has had its core.
+    pub fn slice(&mut self, left: u64, stint: u64) -> (u64, u64, u64) {
+        let slice = left.min(QUANTUM_NS.saturating_sub(stint));
         self.used += slice;
         let exact = slice + self.rest;
         self.rest = exact % 1_000;
-        (exact / 1_000, left - slice)
+        (exact / 1_000, left - slice, stint + slice)
     }
 
-    /// A slice is over: the core is idle again, and the job, if something is left of it, waits.
+    /// A slice is over. If something is left of the job, its thread waits for a core again. If not,
+    /// the job is done: [`Processor::finish`] or [`Processor::block`] follows.
     pub fn put(&mut self, pool: usize, job: J, left: u64) -> Option<J> {
-        self.idle += 1;
         if left == 0 {
             return Some(job);
         }
-        self.ready.push_back(Ready { pool, job, left: Some(left) });
+        self.idle += 1;
+        self.ready.push_back(Ready { pool, job, left: Some(left), stint: 0 });
         None
     }
 
@@ -132,8 +139,27 @@ impl<J> Processor<J> {
         pool.active == 0 && pool.queue.is_empty()
     }
 
-    /// A thread is done with its job and takes the next.
-    pub fn finish(&mut self, pool: usize) {
+    /// A thread is done with its job and takes the next: on its core, if its quantum is not over.
+    pub fn finish(&mut self, at: usize, stint: u64) {
+        self.idle += 1;
+        let pool = &mut self.pools[at];
+        match pool.queue.pop_front() {
+            Some(job) if stint < QUANTUM_NS => {
+                self.ready.push_front(Ready { pool: at, job, left: None, stint });
+            }
+            Some(job) => self.ready.push_back(Ready { pool: at, job, left: None, stint: 0 }),
+            None => pool.active -= 1,
+        }
+        self.admit(at);
+    }
+
+    /// A thread is done with its job, but waits for something that needs no core.
+    pub const fn block(&mut self) {
+        self.idle += 1;
+    }
+
+    /// What a thread waited for is there: it takes the next job.
+    pub fn resume(&mut self, pool: usize) {
         self.pools[pool].active -= 1;
         self.admit(pool);
     }
@@ -156,15 +182,16 @@ mod tests {
         let (mut now, mut running, mut done) = (0, Vec::new(), Vec::new());
         loop {
             while let Some(slice) = processor.take() {
-                let (us, left) = processor.slice(slice.left.unwrap_or(slice.job.1));
-                running.push((now + us, slice.pool, slice.job, left));
+                let left = slice.left.unwrap_or(slice.job.1);
+                let (us, left, stint) = processor.slice(left, slice.stint);
+                running.push((now + us, slice.pool, slice.job, left, stint));
             }
             running.sort_by_key(|(end, ..)| std::cmp::Reverse(*end));
-            let Some((end, pool, job, left)) = running.pop() else { return done };
+            let Some((end, pool, job, left, stint)) = running.pop() else { return done };
             now = end;
             if let Some(job) = processor.put(pool, job, left) {
                 done.push((job.0, now));
-                processor.finish(pool);
+                processor.finish(pool, stint);
             }
         }
     }
@@ -185,6 +212,15 @@ mod tests {
         one.push(0, ('l', 10_000_000));
         one.push(1, ('s', 1_000_000));
         assert_eq!(ends(one), [('s', 4_000), ('l', 11_000)]);
+    }
+
+    #[test]
+    fn a_thread_keeps_its_core_while_it_has_jobs_for_a_quantum() {
+        let mut one = Processor::new(1, [1, 1]);
+        (0..4).for_each(|_| one.push(0, ('a', 1_000_000)));
+        one.push(1, ('b', 1_000_000));
+        let expected = [('a', 1_000), ('a', 2_000), ('a', 3_000), ('b', 4_000), ('a', 5_000)];
+        assert_eq!(ends(one), expected);
     }
 
     #[test]
