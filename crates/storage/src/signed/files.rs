@@ -298,7 +298,8 @@ impl Survey {
                 Some(slots) => slots,
                 None => {
                     let own = chunk.name.path();
-                    let archived = if disk.exists(&own)? { None } else { archive.find(from)? };
+                    let (there, first) = (disk.exists(&own)?, chunk.name.first);
+                    let archived = if there { None } else { archive.find(first)? };
                     read = match archived {
                         Some((_, place)) => read_complete(place, &chunk.name.text(), chunk)?,
                         None => read_complete(disk, &own, chunk)?,
