@@ -140,7 +140,7 @@ pub struct CftDriver<K, L> {
     durable: Option<Status>,
     /// There is something to settle: what is committed (0: nothing more than was).
     unsettled: Option<Seqno>,
-    /// A node needs what is damaged here.
+    /// A node was not given what it needs, and damage has been met in this log.
     unfit: bool,
     stats: Stats,
 }
