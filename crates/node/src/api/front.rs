@@ -12,9 +12,9 @@ use axum::extract::ConnectInfo;
 use axum::http::Request;
 use axum::response::Response;
 use axum::serve::IncomingStream;
-use tokio::net::{TcpListener, TcpStream};
 use tower::Service;
 
+use super::door::Door;
 use super::{Context, context, router, service};
 use crate::node::{Node, NodeKind};
 
@@ -40,11 +40,7 @@ impl Front {
     }
 }
 
-/// Sets options of a new connection.
-pub type Tap = fn(&mut TcpStream);
-type Listened = axum::serve::TapIo<TcpListener, Tap>;
-
-impl Service<IncomingStream<'_, Listened>> for Front {
+impl Service<IncomingStream<'_, Door>> for Front {
     type Response = Lane;
     type Error = Infallible;
     type Future = Ready<Result<Lane, Infallible>>;
@@ -53,7 +49,7 @@ impl Service<IncomingStream<'_, Listened>> for Front {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, stream: IncomingStream<'_, Listened>) -> Self::Future {
+    fn call(&mut self, stream: IncomingStream<'_, Door>) -> Self::Future {
         ready(Ok(self.lane(*stream.remote_addr())))
     }
 }

@@ -13,6 +13,7 @@ mod announce;
 mod config;
 mod consensus;
 mod content;
+mod door;
 mod error;
 mod front;
 mod groups;
@@ -33,17 +34,17 @@ use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::Uri;
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
-use axum::serve::ListenerExt as _;
 use axum::{Json, Router};
 use quorate_ledger::ids::GroupId;
 use serde_json::Value;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tower_http::compression::CompressionLayer;
 use tower_http::cors::{Any, CorsLayer};
 
 use crate::group::Group;
 use crate::node::{Hosted, Node, NodeKind};
 use crate::telemetry;
+use door::Door;
 pub use error::ApiError;
 use front::Front;
 
@@ -96,7 +97,6 @@ pub(crate) async fn serve(node: Node, listener: TcpListener) {
         // An error means that the node is gone.
         let _ = stop.wait_for(Option::is_some).await;
     };
-    let listener = listener.tap_io(no_delay as front::Tap);
     let service = Front::new(node.clone());
     let upkeep = async {
         loop {
@@ -107,7 +107,7 @@ pub(crate) async fn serve(node: Node, listener: TcpListener) {
         }
     };
     tokio::select! {
-        result = axum::serve(listener, service).with_graceful_shutdown(stopped) => {
+        result = axum::serve(Door::new(listener), service).with_graceful_shutdown(stopped) => {
             if let Err(error) = result {
                 tracing::error!(%error, "the API ended");
             }
@@ -169,12 +169,6 @@ async fn no_path(uri: Uri) -> Response {
     } else {
         ApiError::not_found("Not Found").into_response()
     }
-}
-
-/// Small answers must not wait for more.
-fn no_delay(stream: &mut TcpStream) {
-    // A connection that is gone already needs no option.
-    let _ = stream.set_nodelay(true);
 }
 
 async fn limit_time(request: Request, next: Next) -> Response {
