@@ -104,6 +104,15 @@ pub trait Disk: Send {
         self.sync(path)
     }
 
+    /// [`Disk::write`] of something long that is hardly read soon. A disk may do it past the cache of
+    /// the operating system; it is durable after [`Disk::sync`], as any other write.
+    ///
+    /// # Errors
+    /// As [`Disk::write`].
+    fn write_past(&mut self, path: &str, offset: u64, bytes: &[u8]) -> Result<()> {
+        self.write(path, offset, bytes)
+    }
+
     /// [`Disk::sync`] of several files; a disk may do it at the same time.
     ///
     /// # Errors
@@ -155,6 +164,11 @@ pub const SECTOR: usize = 512;
 const ALIGNMENT: usize = 4096;
 /// Longest write that is done directly: what follows is copied once for it.
 const MOST_DIRECT: usize = 1 << 20;
+/// What file systems allocate at a time, mostly. Writes of whole blocks disturb no others.
+const BLOCK: usize = 4096;
+/// Shortest write past the cache that gains by it: it waits for the device, a write to the cache does
+/// not.
+const LEAST_PAST: usize = 32 * BLOCK;
 
 /// Most file handles kept open at a time; the oldest name in order is closed to make room.
 const MAX_HANDLES: usize = 128;
@@ -167,13 +181,17 @@ pub struct RealDisk {
     root: PathBuf,
     writable: bool,
     handles: Mutex<BTreeMap<String, Arc<File>>>,
-    direct: Direct,
+    /// Writes that are durable when they return: half the system calls.
+    through: Direct,
+    /// Writes that are not.
+    past: Direct,
 }
 
-/// Writes past the cache of the operating system, durable when they return: half the system calls, no
-/// copy into the cache and no search for what is dirty there.
-#[derive(Debug, Default)]
+/// Writes past the cache of the operating system: no copy into pages that it must find for that, and
+/// no search for what is dirty there.
+#[derive(Debug)]
 struct Direct {
+    flags: OFlags,
     handles: BTreeMap<String, File>,
     /// The file system does not know this.
     unknown: bool,
@@ -185,6 +203,11 @@ fn is_unknown(error: &io::Error) -> bool {
 }
 
 impl Direct {
+    fn new(flags: OFlags) -> Self {
+        let (handles, staging) = (BTreeMap::new(), Vec::new());
+        Self { flags: flags.union(OFlags::DIRECT), handles, unknown: false, staging }
+    }
+
     /// Whether it was written.
     fn write(&mut self, path: &str, full: PathBuf, offset: u64, bytes: &[u8]) -> io::Result<bool> {
         let aligned = offset.is_multiple_of(SECTOR as u64) && bytes.len().is_multiple_of(SECTOR);
@@ -192,7 +215,7 @@ impl Direct {
             return Ok(false);
         }
         if !self.handles.contains_key(path) {
-            let flags = (OFlags::DIRECT | OFlags::DSYNC).bits().cast_signed();
+            let flags = self.flags.bits().cast_signed();
             let file = match OpenOptions::new().write(true).custom_flags(flags).open(full) {
                 Err(error) if is_unknown(&error) => {
                     self.unknown = true;
@@ -241,8 +264,13 @@ impl RealDisk {
     /// The directory `root`, which need not exist (yet): its files are read, never changed.
     #[must_use]
     pub fn read_only(root: impl Into<PathBuf>) -> Self {
-        let (handles, direct) = (Mutex::new(BTreeMap::new()), Direct::default());
-        Self { root: root.into(), writable: false, handles, direct }
+        Self {
+            root: root.into(),
+            writable: false,
+            handles: Mutex::default(),
+            through: Direct::new(OFlags::DSYNC),
+            past: Direct::new(OFlags::empty()),
+        }
     }
 
     /// The directory.
@@ -289,7 +317,8 @@ impl RealDisk {
 
     fn forget(&mut self, path: &str) {
         self.handles.lock().unwrap_or_else(PoisonError::into_inner).remove(path);
-        self.direct.forget(path);
+        self.through.forget(path);
+        self.past.forget(path);
     }
 }
 
@@ -335,7 +364,7 @@ impl Disk for RealDisk {
     fn write_through(&mut self, path: &str, offset: u64, bytes: &[u8]) -> Result<()> {
         self.assert_writable(path);
         let full = self.full(path);
-        match self.direct.write(path, full, offset, bytes) {
+        match self.through.write(path, full, offset, bytes) {
             Ok(true) => Ok(()),
             Ok(false) => {
                 self.write(path, offset, bytes)?;
@@ -343,6 +372,31 @@ impl Disk for RealDisk {
             }
             Err(error) => Err(DiskError::of(path, &error)),
         }
+    }
+
+    /// Whole blocks go past the cache, what is before and after them does not.
+    fn write_past(&mut self, path: &str, offset: u64, bytes: &[u8]) -> Result<()> {
+        self.assert_writable(path);
+        let before = usize::try_from(offset.next_multiple_of(BLOCK as u64) - offset);
+        let before = before.expect("less than a block").min(bytes.len());
+        let blocks = (bytes.len() - before) / BLOCK * BLOCK;
+        if blocks < LEAST_PAST {
+            return self.write(path, offset, bytes);
+        }
+        let (first, rest) = bytes.split_at(before);
+        let (whole, last) = rest.split_at(blocks);
+        // The file is there then, and no gap is left before the blocks.
+        self.write(path, offset, first)?;
+        let mut at = offset + before as u64;
+        for piece in whole.chunks(MOST_DIRECT) {
+            match self.past.write(path, self.full(path), at, piece) {
+                Ok(true) => {}
+                Ok(false) => self.write(path, at, piece)?,
+                Err(error) => return Err(DiskError::of(path, &error)),
+            }
+            at += piece.len() as u64;
+        }
+        if last.is_empty() { Ok(()) } else { self.write(path, at, last) }
     }
 
     fn sync_all(&mut self, paths: &[String]) -> Result<()> {

@@ -1,4 +1,7 @@
-use super::{Disk, DiskError, MAX_HANDLES, RealDisk, SECTOR};
+use rand_chacha::ChaCha20Rng;
+use rand_core::{Rng as _, SeedableRng as _};
+
+use super::{BLOCK, Disk, DiskError, LEAST_PAST, MAX_HANDLES, MOST_DIRECT, RealDisk, SECTOR};
 
 fn disk() -> (tempfile::TempDir, RealDisk) {
     let dir = tempfile::tempdir().expect("a directory");
@@ -107,4 +110,45 @@ fn what_is_written_through_reads_back_whatever_its_alignment() {
     disk.write_through("g", 0, &one).expect("under its new name");
     assert_eq!(disk.read("g", 0, SECTOR).expect("read"), one);
     assert!(!disk.exists("f").expect("looked"));
+}
+
+#[test]
+fn what_is_written_past_the_cache_reads_back_among_other_writes() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut disk = RealDisk::open(dir.path()).expect("a disk");
+    let (mut rng, mut model) = (ChaCha20Rng::seed_from_u64(1), Vec::new());
+    let mut below = |most: usize| usize::try_from(rng.next_u32()).expect("fits") % most;
+    for round in 0..100_u8 {
+        let offset = match below(3) {
+            0 => model.len(),
+            1 => model.len() / BLOCK * BLOCK,
+            _ => below(model.len() + 1),
+        };
+        let len = below(3 * LEAST_PAST);
+        let bytes = vec![round + 1; len];
+        if model.len() < offset + len {
+            model.resize(offset + len, 0);
+        }
+        model[offset..offset + len].copy_from_slice(&bytes);
+        if below(10) < 7 {
+            disk.write_past("f", offset as u64, &bytes).expect("written");
+        } else {
+            disk.write("f", offset as u64, &bytes).expect("written");
+        }
+        if below(10) == 0 {
+            model.truncate(below(model.len() + 1));
+            disk.truncate("f", model.len() as u64).expect("cut");
+        }
+        if below(10) == 0 {
+            disk.sync("f").expect("synced");
+        }
+        assert_eq!(disk.len("f"), Ok(model.len() as u64), "round {round}");
+        assert!(disk.read("f", 0, usize::MAX).expect("read") == model, "round {round}");
+    }
+    let long = vec![7; 2 * MOST_DIRECT + BLOCK + 5];
+    disk.write_past("f", 3, &long).expect("written");
+    disk.rename("f", "g").expect("renamed");
+    disk.write_past("g", 3 + long.len() as u64, &long).expect("under its new name");
+    let read = disk.read("g", 3, usize::MAX).expect("read");
+    assert!(read[..2 * long.len()] == [long.clone(), long].concat());
 }

@@ -602,7 +602,7 @@ impl Files {
             return Ok(());
         }
         let chunk = self.chunks.last().expect("bytes are of a chunk");
-        disk.write(&chunk.name.path(), at, bytes)?;
+        disk.write_past(&chunk.name.path(), at, bytes)?;
         self.dirty.insert(chunk.name.first);
         self.names_changed |= at == 0;
         bytes.clear();

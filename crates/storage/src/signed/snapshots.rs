@@ -64,7 +64,7 @@ pub(crate) fn write(
     if disk.exists(&temp)? {
         disk.remove(&temp)?;
     }
-    disk.write(&temp, 0, bytes)?;
+    disk.write_past(&temp, 0, bytes)?;
     disk.sync(&temp)?;
     disk.rename(&temp, &path)?;
     Ok(disk.sync_dir(DIR)?)
