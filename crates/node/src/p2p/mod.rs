@@ -19,6 +19,7 @@ mod links;
 mod presence;
 mod score;
 mod swarm;
+mod traffic;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

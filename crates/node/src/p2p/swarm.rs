@@ -12,13 +12,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
+use libp2p::core::upgrade;
 use libp2p::gossipsub::{IdentTopic, TopicHash};
 use libp2p::identity::Keypair;
 use libp2p::kad::{GetProvidersOk, QueryResult};
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::dial_opts::DialOpts;
 use libp2p::swarm::{ConnectionId, DialError, SwarmEvent};
-use libp2p::{Multiaddr, PeerId, Swarm, SwarmBuilder, identify, kad, mdns, noise, tcp, yamux};
+use libp2p::{
+    Multiaddr, PeerId, Swarm, SwarmBuilder, Transport as _, identify, kad, mdns, noise, quic, tcp,
+    yamux,
+};
 use quorate_crypto::member::{MemberKey, MemberPublicKey};
 use quorate_ledger::ids::GroupId;
 use tokio::sync::{mpsc, oneshot};
@@ -28,6 +32,7 @@ use super::frame::Kind;
 use super::links::Links;
 use super::presence::Presence;
 use super::score::{Misdeed, Scores};
+use super::traffic::{Counted, Traffic};
 use super::{NetworkError, Settings, Shared, Source, Verdict};
 use discovery::{group_key, member_key};
 pub use gossip::GOSSIP_OVERHEAD;
@@ -99,11 +104,23 @@ pub struct Task {
 pub fn build(key: Keypair, settings: &Settings) -> Result<Swarm<Behaviour>, NetworkError> {
     let setup = |error: String| NetworkError::Setup(error);
     let behaviour = Behaviour::new(&key, settings)?;
+    let security = noise::Config::new(&key).map_err(|error| setup(error.to_string()))?;
+    // The builder's own transports cannot be counted.
+    let of_tcp = Traffic::of("tcp");
+    let tcp = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true))
+        .map(move |stream, _| Counted::new(stream, of_tcp.clone()))
+        .upgrade(upgrade::Version::V1Lazy)
+        .authenticate(security)
+        .multiplex(yamux::Config::default());
+    let of_quic = Traffic::of("quic");
+    let quic = quic::tokio::Transport::new(quic::Config::new(&key))
+        .map(move |(peer, connection), _| (peer, Counted::new(connection, of_quic.clone())));
     Ok(SwarmBuilder::with_existing_identity(key)
         .with_tokio()
-        .with_tcp(tcp::Config::default().nodelay(true), noise::Config::new, yamux::Config::default)
-        .map_err(|error| setup(error.to_string()))?
-        .with_quic()
+        .with_other_transport(|_| tcp)
+        .map_err(|never| match never {})?
+        .with_other_transport(|_| quic)
+        .map_err(|never| match never {})?
         .with_dns()
         .map_err(|error| setup(error.to_string()))?
         .with_behaviour(|_| behaviour)
