@@ -25,6 +25,10 @@ const MAX_TOPICS: usize = 1000;
 /// Gossip whose publication could not start by then is left out.
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// Peers are told that a message larger than this has come already. For a smaller one that costs
+/// about as much as getting it twice.
+const WORTH_A_WORD: usize = 16 * 1024;
+
 /// A subscription filter with a bound.
 pub type Filter = MaxCountSubscriptionFilter<AllowAllSubscriptionFilter>;
 
@@ -105,6 +109,7 @@ fn gossip(settings: &Settings) -> Result<gossipsub::Behaviour<IdentityTransform,
         .heartbeat_initial_delay(Duration::from_millis(200))
         .publish_queue_duration(PUBLISH_TIMEOUT)
         .connection_handler_queue_len(512)
+        .idontwant_message_size_threshold(WORTH_A_WORD)
         .build()
         .map_err(|error| error.to_string())?;
     let filter = MaxCountSubscriptionFilter {

@@ -182,7 +182,7 @@ impl Reader {
                     .map_err(|_| closed())?;
                 sink(Delivery::Packet(Incoming {
                     bytes: payload,
-                    source: Source { peer: self.peer, gossip: None },
+                    source: Source { peer: self.peer, gossip: None, spread: false },
                     budget: Budget { _peer: Some(peer), _total: total },
                 }));
             }

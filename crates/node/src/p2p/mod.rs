@@ -102,6 +102,8 @@ pub enum NetworkError {
 pub struct Source {
     pub(crate) peer: PeerId,
     pub(crate) gossip: Option<MessageId>,
+    /// All that this node could pass it on to have it.
+    pub(crate) spread: bool,
 }
 
 impl Source {
