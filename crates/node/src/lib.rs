@@ -12,12 +12,14 @@
 //! | `api` | HTTP |
 //! | [`telemetry`] | logs and metrics |
 //! | `bootstrap` | what differs in a bootstrap node |
+//! | [`memory`] | what the process asks of the system's memory |
 mod api;
 mod bootstrap;
 pub mod config;
 pub mod group;
 mod host;
 pub mod keystore;
+pub mod memory;
 pub mod node;
 pub mod p2p;
 pub mod service;

@@ -43,6 +43,7 @@ pub async fn bootstrap(
 }
 
 async fn serve(args: RunArgs, kind: NodeKind, format: Format) -> Result<Option<Report>> {
+    quorate_node::memory::small_pages();
     let exit_with_parent = args.exit_with_parent;
     let config = config(args)?;
     quorate_node::telemetry::init(&config.log).map_err(|e| CliError::usage(e.to_string()))?;
