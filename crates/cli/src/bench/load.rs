@@ -6,7 +6,6 @@
 //! are for the whole.
 
 use std::collections::HashMap;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +19,7 @@ use uuid::Uuid;
 use super::document::write_section;
 use super::process_usage::{cpu_seconds, memory};
 use super::signed::{Recipe, Signed, posts};
+use super::traffic::Sent;
 use crate::api::{Api, ApiError, Change};
 use crate::args::LoadArgs;
 use crate::cluster::{Cluster, Group, Role};
@@ -30,9 +30,9 @@ use crate::output::{Report, progress, spinner, table};
 /// Length of the idle measurement.
 const IDLE: Duration = Duration::from_secs(10);
 /// Load before the measurement begins, so that pools and caches are as they will be.
-const WARM_UP: Duration = Duration::from_secs(5);
+pub(super) const WARM_UP: Duration = Duration::from_secs(5);
 /// How often the ledger's head is looked at: the precision of a latency.
-const WATCH_EVERY: Duration = Duration::from_millis(10);
+pub(super) const WATCH_EVERY: Duration = Duration::from_millis(10);
 /// Posts signed ahead, per second of load. More than a machine of today orders.
 const SIGNED_PER_SECOND: u64 = 6000;
 /// How long to wait before posting again where the pool was full, or elsewhere where nobody answers.
@@ -61,6 +61,12 @@ struct Figures {
     memory_mb: Vec<f64>,
     idle_cpu_percent: Vec<f64>,
     load_cpu_percent: Vec<f64>,
+    /// Of the process that makes the load.
+    client_cpu_percent: f64,
+    /// What each producer hands its transports for other nodes, Mbit/s.
+    sent_mbit: Vec<f64>,
+    /// Of that what members say to each other on streams.
+    sent_on_streams_mbit: Vec<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     killed: Option<Killed>,
     command: String,
@@ -101,12 +107,18 @@ pub async fn run(args: &LoadArgs) -> Result<Report> {
     bar.finish_and_clear();
 
     let length = Duration::from_secs(args.seconds);
-    let measured = usage(&pids, load(&group, signed, args, length)).await?;
-    let (run, busy) = measured;
-    let run = run?;
-    let mut figures = run.figures(args);
+    let apis: Vec<Api> = group.members.iter().map(|member| member.api.clone()).collect();
+    let all: Vec<u32> = pids.iter().copied().chain([std::process::id()]).collect();
+    let (sent, from) = (Sent::so_far(&apis).await?, Instant::now());
+    let (run, mut busy) = usage(&all, load(&group, signed, args, length)).await?;
+    let took = from.elapsed().as_secs_f64();
+    let (mbit, on_streams) = Sent::so_far(&apis).await?.mbit_since(&sent, took);
+    let mut figures = run?.figures(args);
     figures.idle_cpu_percent = idle;
+    figures.client_cpu_percent = busy.pop().unwrap_or_default();
     figures.load_cpu_percent = busy;
+    figures.sent_mbit = mbit.into_iter().map(round).collect();
+    figures.sent_on_streams_mbit = on_streams.into_iter().map(round).collect();
     for pid in &pids {
         let (now, peak) = memory(*pid)?;
         figures.memory_mb.push(round(now as f64 / 1e6));
@@ -123,50 +135,8 @@ pub async fn run(args: &LoadArgs) -> Result<Report> {
     Ok(Report::new(serde_json::to_value(&figures).expect("figures are JSON"), figures.human()))
 }
 
-/// Processor time of a post, at the client and at a node that orders alone.
-pub struct PerPost {
-    /// At the client, with its share of watching for blocks, nanoseconds.
-    pub client_ns: u64,
-    /// At the node, nanoseconds.
-    pub server_ns: u64,
-}
-
-/// Measures what a post costs a client and a node that orders alone.
-///
-/// # Errors
-/// As [`run`].
-pub async fn per_post(binary: &Path, trx_bytes: usize) -> Result<PerPost> {
-    let args = LoadArgs {
-        nodes: 1,
-        seconds: 3,
-        size: trx_bytes,
-        rate: None,
-        clients: 1200,
-        members: 64,
-        interval: 500,
-        kill: false,
-        keep: None,
-        log: "warn".to_owned(),
-        write: None,
-    };
-    let mut cluster = Cluster::new(binary, None)?;
-    cluster.set_log("warn");
-    let group = form(&mut cluster, &args).await?;
-    let signed = sign(&group, &args)?;
-    let node = cluster.node("p1").pid();
-    let pids: Vec<u32> = node.into_iter().chain([std::process::id()]).collect();
-    let cpu = |pids: &[u32]| pids.iter().map(|pid| cpu_seconds(*pid)).collect::<Result<Vec<_>>>();
-    let before = cpu(&pids)?;
-    let run = load(&group, signed, &args, Duration::from_secs(args.seconds)).await?;
-    let after = cpu(&pids)?;
-    cluster.stop().await?;
-    let posts = run.all.max(1) as f64;
-    let each = |place: usize| ((after[place] - before[place]) * 1e9 / posts) as u64;
-    Ok(PerPost { server_ns: each(0), client_ns: each(1) })
-}
-
 /// Producers in one group, all of them its committee.
-async fn form(cluster: &mut Cluster, args: &LoadArgs) -> Result<Group> {
+pub(super) async fn form(cluster: &mut Cluster, args: &LoadArgs) -> Result<Group> {
     let producers = usize::from(args.nodes);
     cluster.start(producers, 0).await?;
     let mut group = Group::create(cluster.node("p1"), "bench load").await?;
@@ -186,7 +156,7 @@ async fn form(cluster: &mut Cluster, args: &LoadArgs) -> Result<Group> {
     Ok(group)
 }
 
-fn sign(group: &Group, args: &LoadArgs) -> Result<Vec<Signed>> {
+pub(super) fn sign(group: &Group, args: &LoadArgs) -> Result<Vec<Signed>> {
     let anchor = seed::anchor(&group.seed)?;
     let seconds = args.seconds + WARM_UP.as_secs();
     let per_second = args.rate.map_or(SIGNED_PER_SECOND, |rate| rate + rate / 10);
@@ -252,10 +222,10 @@ async fn usage<T>(pids: &[u32], what: impl Future<Output = T>) -> Result<(T, Vec
 
 /// What happened to posts.
 #[derive(Debug, Default)]
-struct Run {
+pub(super) struct Run {
     seconds: f64,
     /// Posts seen in a block, also before the measurement began.
-    all: u64,
+    pub all: u64,
     committed: u64,
     blocks: u64,
     refused: u64,
@@ -275,7 +245,7 @@ enum Event {
     Broken(String),
 }
 
-async fn load(
+pub(super) async fn load(
     group: &Group,
     signed: Vec<Signed>,
     args: &LoadArgs,
@@ -484,6 +454,9 @@ impl Run {
             memory_mb: Vec::new(),
             idle_cpu_percent: Vec::new(),
             load_cpu_percent: Vec::new(),
+            client_cpu_percent: 0.0,
+            sent_mbit: Vec::new(),
+            sent_on_streams_mbit: Vec::new(),
             killed: None,
             command: std::env::args()
                 .skip(1)
@@ -513,6 +486,9 @@ impl Figures {
             ("memory of each producer, at the end", list(&self.memory_mb, "MB")),
             ("core used by each producer, idle", list(&self.idle_cpu_percent, "%")),
             ("core used by each producer, loaded", list(&self.load_cpu_percent, "%")),
+            ("core used by who makes the load", list(&[self.client_cpu_percent], "%")),
+            ("sent by each producer", list(&self.sent_mbit, "Mbit/s")),
+            ("of that on streams", list(&self.sent_on_streams_mbit, "Mbit/s")),
         ];
         if let Some(killed) = &self.killed {
             let ms = |value: f64| format!("{value:.0} ms");

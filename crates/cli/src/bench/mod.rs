@@ -3,13 +3,15 @@
 mod document;
 mod kv;
 mod load;
+mod per_post;
 pub(crate) mod process_usage;
 pub mod signed;
+mod traffic;
 
 use crate::args::BenchCommand;
 use crate::error::Result;
 use crate::output::Report;
-pub(crate) use load::{PerPost, per_post};
+pub(crate) use per_post::{PerPost, per_post};
 
 /// Runs a benchmark.
 ///

@@ -30,6 +30,18 @@ pub fn cpu_seconds(pid: u32) -> Result<f64> {
     }
 }
 
+/// Nanoseconds of processor time that the threads of a process have used that are alive: finer than
+/// what the system tells of the process.
+pub fn threads_ns(pid: u32) -> Result<u64> {
+    let dir = std::path::PathBuf::from(format!("/proc/{pid}/task"));
+    let threads = std::fs::read_dir(&dir).map_err(|e| CliError::file("read", &dir, &e))?;
+    // A thread that ends meanwhile cannot be read.
+    let texts = threads
+        .flatten()
+        .filter_map(|thread| std::fs::read_to_string(thread.path().join("schedstat")).ok());
+    Ok(texts.filter_map(|text| text.split_whitespace().next()?.parse::<u64>().ok()).sum())
+}
+
 fn read(pid: u32, file: &str) -> Result<String> {
     let path = std::path::PathBuf::from(format!("/proc/{pid}/{file}"));
     std::fs::read_to_string(&path).map_err(|e| CliError::file("read", &path, &e))
@@ -43,5 +55,6 @@ mod tests {
         let (now, highest) = super::memory(pid).expect("our own status can be read");
         assert!(now > 0 && highest >= now);
         assert!(super::cpu_seconds(pid).expect("our own stat can be read") >= 0.0);
+        assert!(super::threads_ns(pid).expect("our own threads can be read") > 0);
     }
 }
