@@ -28,6 +28,9 @@ pub struct CommitteeCosts {
 pub struct Costs {
     /// Payload of the trxs the table was measured with, in bytes.
     pub trx_bytes: u64,
+    /// What work takes when all cores are busy, in percent of what it takes on one alone, which is
+    /// what all other entries say: cores may share what they are made of.
+    pub crowded_percent: u64,
     /// Waking another thread: a packet goes from the network's thread to one that verifies, and
     /// from there to the group's.
     pub thread_wake: u64,
@@ -85,6 +88,8 @@ pub struct Costs {
     pub packet_kib: u64,
     /// A gossiped packet at one receiver through the real network stack, both ends together.
     pub gossip: u64,
+    /// What a gossiped packet that comes alone costs its sender more, beside waking the threads: timers.
+    pub gossip_wake: u64,
     /// A gossiped KiB at one receiver, both ends together.
     pub gossip_kib: u64,
     /// Opening a link to another node, both ends together: from the lookup of who is in the group
@@ -92,9 +97,15 @@ pub struct Costs {
     pub link: u64,
     /// What is left of the time that this takes between two nodes of one machine: no core is busy.
     pub link_wait: u64,
+    /// What a node without posts uses in a second: heartbeats, pings, timers.
+    pub idle: u64,
+    /// A question for the head at the client that asks it, alone, with all that is woken for it.
+    pub client_look: u64,
+    /// The same at the node that answers it.
+    pub api_look: u64,
     /// A post through the HTTP API, without what the group's thread does.
     pub api_post: u64,
-    /// A post at the client that makes it, with its share of watching for its block.
+    /// A post at the client that makes it, with its share of reading its block.
     pub client_post: u64,
     /// By size of the committee, ascending.
     pub committees: Vec<CommitteeCosts>,
@@ -163,6 +174,15 @@ impl Costs {
         }
     }
 
+    /// What a measured time of work would have been on a core alone, if `busy` of all `cores` were busy
+    /// meanwhile on average.
+    #[must_use]
+    pub fn alone(&self, measured: u64, busy: f64, cores: usize) -> u64 {
+        let others = (busy - 1.0).max(0.0) / cores.saturating_sub(1).max(1) as f64;
+        let more = self.crowded_percent.saturating_sub(100) as f64 / 100.0 * others.min(1.0);
+        (measured as f64 / (1.0 + more)) as u64
+    }
+
     /// What a number of bytes costs at a price for a KiB.
     #[must_use]
     pub const fn bytes(price_kib: u64, bytes: u64) -> u64 {
@@ -182,6 +202,7 @@ impl Costs {
         };
         Self {
             trx_bytes,
+            crowded_percent: 100,
             thread_wake: 5_000,
             runtime_wake: 10_000,
             turn: 2_000,
@@ -209,9 +230,13 @@ impl Costs {
             packet: 30_000,
             packet_kib: 2_000,
             gossip: 60_000,
+            gossip_wake: 10_000,
             gossip_kib: 4_000,
             link: 4_000_000,
             link_wait: 10_000_000,
+            idle: 10_000_000,
+            client_look: 100_000,
+            api_look: 100_000,
             api_post: 60_000,
             client_post: 60_000,
             committees: [4, 16, 64, 100].map(committee).to_vec(),
@@ -230,6 +255,14 @@ mod tests {
         assert_eq!(costs.committee(10).message, 1_200);
         assert_eq!(costs.committee(120).message, 3_400);
         assert_eq!(costs.committee(1).message, 1_020);
+    }
+
+    #[test]
+    fn what_was_measured_in_a_crowd_is_less_alone() {
+        let costs = Costs { crowded_percent: 150, ..Costs::invented(250) };
+        assert_eq!(costs.alone(3_000, 2.0, 2), 2_000);
+        assert_eq!(costs.alone(3_000, 0.7, 2), 3_000);
+        assert_eq!(costs.alone(3_000, 9.0, 1), 2_000);
     }
 
     #[test]

@@ -2,8 +2,8 @@
 //! says.
 //!
 //! The [`crate::world`] looks for faults, and its turns take no time; here nothing fails but what is
-//! asked for, and time is all. A node has the threads of the real one: one for network and API, some
-//! that verify, one for its group, which waits while its disk syncs.
+//! asked for, and time is all. A node has the threads of the real one: one for the network, one for the
+//! API, some that verify, one for its group, which waits while its disk syncs.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
@@ -17,9 +17,7 @@ use quorate_ledger::group::GroupDescriptor;
 use quorate_ledger::ids::{BlockId, TrxId};
 use quorate_ledger::proto::Trx;
 use quorate_ledger::view::View;
-use quorate_replica::api::{
-    Command, CommandError, GroupConfig, Input, Notice, Output, PeerRef, Reply, Ticket,
-};
+use quorate_replica::api::{Command, CommandError, Input, Notice, Output, PeerRef, Reply, Ticket};
 use quorate_replica::driver::{Driver, Turn};
 use quorate_storage::store::GroupStore;
 use rand::SeedableRng;
@@ -32,7 +30,7 @@ use super::load::Load;
 use super::packets::Packet;
 use super::processor::Processor;
 use super::stage::Stage;
-use super::{Core, Message, open_store};
+use super::{Core, Message};
 use crate::disk::FaultyDisk;
 use crate::keyed::KeyedKeys;
 use crate::properties::{Ledger, Violation};
@@ -58,10 +56,18 @@ pub(super) enum Job {
     Verify { from: usize, to: usize, life: u64, packet: Rc<Packet> },
     /// The group's thread takes a turn.
     Turn { node: usize, life: u64 },
-    /// A thread for network and API has slept.
+    /// A thread for network or API has slept.
     Awake,
     /// An end of a link that a node dialed does its part: `other`'s, if it accepts.
     Link { node: usize, life: u64, other: usize, accepts: bool },
+    /// The network's thread sets timers for gossip, which wakes who keeps them.
+    Timers,
+    /// What a node does by itself.
+    Upkeep,
+    /// The client asks the first node whether there is a block.
+    Look,
+    /// That node answers.
+    Looked,
 }
 
 pub(super) enum Event {
@@ -109,6 +115,12 @@ pub(super) enum Event {
     Seen {
         ids: Vec<TrxId>,
     },
+    /// A node does what it does by itself.
+    Upkeep {
+        node: usize,
+    },
+    /// The client looks for a block.
+    Look,
 }
 
 struct Scheduled {
@@ -146,7 +158,7 @@ impl Ord for Scheduled {
 /// One node.
 pub(super) struct Node {
     pub member: MemberKey,
-    encrypt: EncryptKey,
+    pub encrypt: EncryptKey,
     pub disk: FaultyDisk,
     pub env: Env,
     pub driver: Option<Driver<Core, GroupStore<FaultyDisk>>>,
@@ -166,6 +178,8 @@ pub(super) struct Node {
     /// When its last packet to each other node arrives there.
     pub arrivals: Vec<u64>,
     pub sent_bytes: u64,
+    /// Of that, what it handed its transports.
+    pub handed_bytes: u64,
     pub head: BlockId,
     /// By the other node.
     pub links: Vec<Link>,
@@ -186,13 +200,13 @@ pub(super) struct Engine {
     pub by_member: BTreeMap<MemberPublicKey, usize>,
     pub processors: Vec<Processor<Job>>,
     pub descriptor: GroupDescriptor,
-    stage: Stage<KeyedKeys>,
+    pub stage: Stage<KeyedKeys>,
     pub load: Load,
     ledger: Ledger,
     pub violation: Option<Violation>,
     tickets: u64,
     /// Posts whose acceptance is awaited, with the node asked.
-    asked: BTreeMap<u64, (usize, Box<Trx>)>,
+    pub asked: BTreeMap<u64, (usize, Box<Trx>)>,
     /// Ends of the syncs under way on a disk that all share.
     syncs: Vec<u64>,
     /// When the first node had each block final, and how many trxs it has.
@@ -214,28 +228,30 @@ pub(super) struct Parts {
 /// A pool of a node's threads.
 #[derive(Clone, Copy)]
 pub(super) enum Threads {
-    /// Network and API.
-    Runtime,
+    /// Network.
+    Network,
+    /// API.
+    Api,
     /// Those that verify.
     Verifiers,
     /// The group's.
     Group,
 }
 
-const POOLS: usize = 3;
+pub(super) const POOLS: usize = 4;
 
 impl Engine {
     /// Everything off.
     pub fn new(parts: Parts) -> Self {
         let Parts { conditions, costs, cores, descriptor, members, stage, load, seed } = parts;
         let count = members.len();
-        let widths = || [1, cores.min(MAX_VERIFIERS), 1];
+        let widths = || [1, 1, cores.min(MAX_VERIFIERS), 1];
         let processors = if conditions.one_machine {
             // The last pool is the client.
             let all = (0..count).flat_map(|_| widths()).chain([1]);
-            vec![Processor::new(cores, all)]
+            vec![Processor::new(cores, costs.crowded_percent, all)]
         } else {
-            (0..count).map(|_| Processor::new(cores, widths())).collect()
+            (0..count).map(|_| Processor::new(cores, costs.crowded_percent, widths())).collect()
         };
         let by_member =
             members.iter().enumerate().map(|(i, (member, _))| (member.public(), i)).collect();
@@ -258,6 +274,7 @@ impl Engine {
             line_free: 0,
             arrivals: vec![0; count],
             sent_bytes: 0,
+            handed_bytes: 0,
             head: BlockId(0),
             links: (0..count).map(|_| Link::up()).collect(),
             checked: None,
@@ -323,7 +340,7 @@ impl Engine {
             Event::Arrive { from, to, packet } => {
                 let life = self.nodes[to].life;
                 if self.is_up(to) {
-                    self.push(to, Threads::Runtime, Job::Receive { from, to, life, packet });
+                    self.push(to, Threads::Network, Job::Receive { from, to, life, packet });
                 }
             }
             Event::Wake { node } => {
@@ -341,14 +358,29 @@ impl Engine {
             Event::Link { node, life, other } => {
                 if self.nodes[node].life == life {
                     let job = Job::Link { node, life, other, accepts: false };
-                    self.push(node, Threads::Runtime, job);
+                    self.push(node, Threads::Network, job);
                 }
             }
             Event::Restart { node } => self.start(node),
             Event::Post => self.next_post(),
             Event::Again { node, post } => self.offer(node, post),
             Event::Seen { ids } => self.seen(&ids),
+            Event::Upkeep { node } => self.upkeep(node),
+            Event::Look => self.look(),
         }
+    }
+
+    /// Core time used so far by each kind of thread, the client last.
+    pub fn used(&self) -> Vec<u64> {
+        let mut used = vec![0; POOLS + 1];
+        let client = self.client_pool();
+        for processor in &self.processors {
+            for (pool, time) in processor.used().enumerate() {
+                let alone = self.conditions.one_machine && pool == client;
+                used[if alone { POOLS } else { pool % POOLS }] += time;
+            }
+        }
+        used
     }
 
     /// Whether a node runs.
@@ -368,7 +400,7 @@ impl Engine {
     pub fn push(&mut self, node: usize, threads: Threads, job: Job) {
         let (processor, pool) = self.place(node, threads);
         match threads {
-            Threads::Runtime => self.push_awake(processor, pool, job),
+            Threads::Network | Threads::Api => self.push_awake(processor, pool, job),
             Threads::Verifiers | Threads::Group => self.processors[processor].push(pool, job),
         }
         self.run_cores(processor);
@@ -383,11 +415,31 @@ impl Engine {
         self.processors[processor].push(pool, job);
     }
 
-    /// Gives the load's own machine a job; only where it shares a machine with the nodes.
+    /// A node gossips: with nothing else to do its network's thread wakes another one for its timers.
+    pub fn set_timers(&mut self, node: usize) {
+        let (processor, pool) = self.place(node, Threads::Network);
+        let cores = &self.processors[processor];
+        if cores.is_idle(pool) && cores.sleeps() {
+            self.push(node, Threads::Network, Job::Timers);
+        }
+    }
+
+    /// The pool of the load; only where it shares a machine with the nodes.
+    pub const fn client_pool(&self) -> usize {
+        self.nodes.len() * POOLS
+    }
+
+    /// Gives the load a job.
     pub fn push_client(&mut self, job: Job) {
-        let pool = self.nodes.len() * POOLS;
+        let pool = self.client_pool();
         self.push_awake(0, pool, job);
         self.run_cores(0);
+    }
+
+    /// Gives a pool a job that wakes nobody, or has that in its price.
+    pub fn push_to(&mut self, processor: usize, pool: usize, job: Job) {
+        self.processors[processor].push(pool, job);
+        self.run_cores(processor);
     }
 
     fn run_cores(&mut self, at: usize) {
@@ -396,7 +448,7 @@ impl Engine {
                 Some(left) => left,
                 None => self.begin(&slice.job),
             };
-            let (us, left, stint) = self.processors[at].slice(left, slice.stint);
+            let (us, left, stint) = self.processors[at].slice(slice.pool, left, slice.stint);
             let (processor, pool, job) = (at, slice.pool, slice.job);
             let event = Event::Slice { processor, pool, job, left, stint };
             self.at(self.now + us, event);
@@ -423,6 +475,10 @@ impl Engine {
             }
             Job::Awake => self.costs.runtime_wake,
             Job::Link { .. } => self.costs.link / 2,
+            Job::Timers => self.costs.gossip_wake,
+            Job::Upkeep => self.upkeep_price(),
+            Job::Look => self.costs.client_look,
+            Job::Looked => self.costs.api_look,
         }
     }
 
@@ -468,80 +524,13 @@ impl Engine {
                     self.verified(from, to, &packet);
                 }
             }
-            Job::Awake => {}
+            Job::Awake | Job::Timers | Job::Upkeep | Job::Looked => {}
+            Job::Look => self.looked(),
             Job::Link { node, life, other, accepts } => {
                 self.link_half(node, life, other, accepts);
             }
         }
         self.processors[processor].finish(pool, stint);
-    }
-
-    /// Starts a node. All have links when they are started for the first time.
-    pub fn start(&mut self, at: usize) {
-        let seed = self.nodes[at].disk.wear().bytes ^ (at as u64) << 32;
-        let now = self.clock();
-        let node = &mut self.nodes[at];
-        node.life += 1;
-        node.env.now = now;
-        let (store, mut recovered) = open_store(&node.disk, seed);
-        let noted = recovered.notes.iter().any(|(topic, key, _)| {
-            self.stage.notes.iter().any(|(of, name, _)| (of, name) == (topic, key))
-        });
-        if !noted {
-            recovered.notes.splice(0..0, self.stage.notes.iter().cloned());
-        }
-        let config = GroupConfig {
-            descriptor: self.descriptor.clone(),
-            member: node.member.clone(),
-            encrypt: node.encrypt.clone(),
-            create: false,
-        };
-        let assumed = self.stage.assumed(at);
-        let opened = Driver::open_in(&mut node.env, config, recovered, store, assumed);
-        let (driver, turn) = opened.expect("what a node wrote itself is its ledger");
-        node.head = driver.status().head;
-        node.driver = Some(driver);
-        let (life, first) = (node.life, node.life == 1);
-        node.turn = Some((turn, 0));
-        self.dispatch(at, life);
-        if !first {
-            return self.dial(at);
-        }
-        for other in (0..self.nodes.len()).filter(|&other| other != at) {
-            let moment = self.now + self.conditions.travel_us(at, other) * 4 + 1_000;
-            self.at(moment, Event::Connect { node: at, other });
-            self.at(moment, Event::Connect { node: other, other: at });
-        }
-    }
-
-    /// The power of a node goes, and comes back `down_us` later.
-    pub fn crash(&mut self, at: usize, down_us: u64) {
-        for threads in [Threads::Runtime, Threads::Verifiers, Threads::Group] {
-            let (processor, pool) = self.place(at, threads);
-            self.processors[processor].clear(pool);
-        }
-        let node = &mut self.nodes[at];
-        node.driver = None;
-        node.life += 1;
-        node.wake = None;
-        node.inbox.clear();
-        (node.price, node.asked) = (0, false);
-        node.turn = None;
-        node.checked = Some(BTreeSet::new());
-        node.disk.crash();
-        self.cut(at);
-        let lost: Vec<u64> = self
-            .asked
-            .iter()
-            .filter(|(_, (node, _))| *node == at)
-            .map(|(ticket, _)| *ticket)
-            .collect();
-        for ticket in lost {
-            // Its client hears nothing and asks another node.
-            let (_, post) = self.asked.remove(&ticket).expect("just seen");
-            self.again(post);
-        }
-        self.at(self.now + down_us, Event::Restart { node: at });
     }
 
     /// Puts something into a node's inbox, which costs its group's thread `price` ns.
@@ -603,7 +592,7 @@ impl Engine {
         }
     }
 
-    fn dispatch(&mut self, at: usize, life: u64) {
+    pub fn dispatch(&mut self, at: usize, life: u64) {
         if self.nodes[at].life != life {
             return;
         }

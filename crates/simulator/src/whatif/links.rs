@@ -1,14 +1,17 @@
-//! Links between nodes: a node that comes back has none, and opens one to each other node.
+//! Nodes that start, crash and come back, and links between them: a node that comes back has none, and
+//! opens one to each other node.
 //!
 //! As in the node: what is said on a stream to a member that is away waits for it, up to a bound,
 //! if its place is known; gossip does not wait. A node that has just started knows nobody's place.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::rc::Rc;
 
-use quorate_replica::api::Input;
+use quorate_replica::api::{GroupConfig, Input};
+use quorate_replica::driver::Driver;
 
 use super::engine::{Engine, Event, Job, Threads, peer};
+use super::open_store;
 use super::packets::Packet;
 
 /// Most bytes that wait for a node that is away, as in the node. The oldest go first.
@@ -61,6 +64,74 @@ impl Link {
 }
 
 impl Engine {
+    /// Starts a node. All have links when they are started for the first time.
+    pub fn start(&mut self, at: usize) {
+        let seed = self.nodes[at].disk.wear().bytes ^ (at as u64) << 32;
+        let now = self.clock();
+        let node = &mut self.nodes[at];
+        node.life += 1;
+        node.env.now = now;
+        let (store, mut recovered) = open_store(&node.disk, seed);
+        let noted = recovered.notes.iter().any(|(topic, key, _)| {
+            self.stage.notes.iter().any(|(of, name, _)| (of, name) == (topic, key))
+        });
+        if !noted {
+            recovered.notes.splice(0..0, self.stage.notes.iter().cloned());
+        }
+        let config = GroupConfig {
+            descriptor: self.descriptor.clone(),
+            member: node.member.clone(),
+            encrypt: node.encrypt.clone(),
+            create: false,
+        };
+        let assumed = self.stage.assumed(at);
+        let opened = Driver::open_in(&mut node.env, config, recovered, store, assumed);
+        let (driver, turn) = opened.expect("what a node wrote itself is its ledger");
+        node.head = driver.status().head;
+        node.driver = Some(driver);
+        let (life, first) = (node.life, node.life == 1);
+        node.turn = Some((turn, 0));
+        self.dispatch(at, life);
+        if !first {
+            return self.dial(at);
+        }
+        for other in (0..self.nodes.len()).filter(|&other| other != at) {
+            let moment = self.now + self.conditions.travel_us(at, other) * 4 + 1_000;
+            self.at(moment, Event::Connect { node: at, other });
+            self.at(moment, Event::Connect { node: other, other: at });
+        }
+    }
+
+    /// The power of a node goes, and comes back `down_us` later.
+    pub fn crash(&mut self, at: usize, down_us: u64) {
+        for threads in [Threads::Network, Threads::Api, Threads::Verifiers, Threads::Group] {
+            let (processor, pool) = self.place(at, threads);
+            self.processors[processor].clear(pool);
+        }
+        let node = &mut self.nodes[at];
+        node.driver = None;
+        node.life += 1;
+        node.wake = None;
+        node.inbox.clear();
+        (node.price, node.asked) = (0, false);
+        node.turn = None;
+        node.checked = Some(BTreeSet::new());
+        node.disk.crash();
+        self.cut(at);
+        let lost: Vec<u64> = self
+            .asked
+            .iter()
+            .filter(|(_, (node, _))| *node == at)
+            .map(|(ticket, _)| *ticket)
+            .collect();
+        for ticket in lost {
+            // Its client hears nothing and asks another node.
+            let (_, post) = self.asked.remove(&ticket).expect("just seen");
+            self.again(post);
+        }
+        self.at(self.now + down_us, Event::Restart { node: at });
+    }
+
     /// A node that came back looks up where the others are, and dials them.
     pub fn dial(&mut self, at: usize) {
         let life = self.nodes[at].life;
@@ -85,7 +156,7 @@ impl Engine {
         if accepted {
             self.link(node, other);
         } else {
-            self.push(other, Threads::Runtime, Job::Link { node, life, other, accepts: true });
+            self.push(other, Threads::Network, Job::Link { node, life, other, accepts: true });
         }
     }
 

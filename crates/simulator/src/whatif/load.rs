@@ -95,6 +95,9 @@ impl Engine {
             Demand::UnderWay(count) => (0..count).for_each(|_| self.post()),
             Demand::Rate(_) => self.at(self.now, Event::Post),
         }
+        if self.conditions.one_machine {
+            self.at(self.now, Event::Look);
+        }
     }
 
     /// The next post of a steady rate.
@@ -137,7 +140,7 @@ impl Engine {
             return self.again(post);
         }
         let life = self.nodes[node].life;
-        self.push(node, Threads::Runtime, Job::Api { node, life, post });
+        self.push(node, Threads::Api, Job::Api { node, life, post });
     }
 
     /// A node would not take a post: it is offered again a little later.

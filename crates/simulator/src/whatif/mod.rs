@@ -16,10 +16,11 @@
 //! | `packets` | what travels |
 //! | `links` | nodes that come back |
 //! | `load` | clients |
+//! | `upkeep` | what goes on without load |
 //!
 //! # What is not in the model
 //! Loss, congestion and slow start of TCP; the line in (only the line out is limited); gossip that
-//! comes twice (IDONTWANT suppresses most of it); pauses of the operating system; lookups that need
+//! comes twice (among members who are all connected nobody passes it on); pauses of the operating system; lookups that need
 //! more than one answer; the time a process takes until its API answers.
 
 pub mod conditions;
@@ -32,6 +33,7 @@ mod packets;
 mod processor;
 mod stage;
 mod turns;
+mod upkeep;
 
 use quorate_consensus::core::{Recovered, Time};
 use quorate_consensus::honeybadger::HoneyBadger;
@@ -109,6 +111,15 @@ pub struct Recovery {
     pub catch_up_ms: f64,
 }
 
+/// Processor time of a kind of thread.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Used {
+    /// The kind.
+    pub kind: &'static str,
+    /// Of a core, in percent: of each node on average, or of the client.
+    pub percent: f64,
+}
+
 /// How a committee performs.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Prediction {
@@ -138,8 +149,13 @@ pub struct Prediction {
     pub sent_mbit: f64,
     /// And the node that sends most.
     pub sent_mbit_most: f64,
+    /// What a node hands its transports, in Mbit/s: without what TCP, IP and Ethernet put around it,
+    /// so that it can be compared with what a node counts. Average of all nodes.
+    pub handed_mbit: f64,
     /// Share of their cores that the nodes (and, on one machine, the clients) use, in percent.
     pub busy_percent: f64,
+    /// What uses how much of a core.
+    pub threads: Vec<Used>,
     /// Posts refused for a full pool and made again.
     pub refused: u64,
     /// What a crash of one node does, if that was asked for.
@@ -273,6 +289,9 @@ pub fn predict(
     for node in 0..scenario.nodes {
         engine.start(node);
     }
+    for node in 0..scenario.nodes {
+        engine.upkeep(node);
+    }
     engine.run_until(QUIET_MS * MS, |_| false);
     engine.begin_load();
     until_blocks(&mut engine, scenario.warm_up, &mut progress)?;
@@ -319,7 +338,9 @@ struct Mark {
     now: u64,
     blocks: usize,
     sent: Vec<u64>,
-    used: u64,
+    handed: u64,
+    /// By kind of thread, the client last.
+    used: Vec<u64>,
 }
 
 impl Mark {
@@ -328,7 +349,8 @@ impl Mark {
             now: engine.now,
             blocks: engine.blocks.len(),
             sent: engine.nodes.iter().map(|node| node.sent_bytes).collect(),
-            used: engine.processors.iter().map(processor::Processor::used).sum(),
+            handed: engine.nodes.iter().map(|node| node.handed_bytes).sum(),
+            used: engine.used(),
         }
     }
 
@@ -344,6 +366,7 @@ impl Mark {
             .zip(&end.sent)
             .map(|(from, to)| (to - from) as f64 * 8.0 / us)
             .collect();
+        let used: Vec<u64> = end.used.iter().zip(&self.used).map(|(to, from)| to - from).collect();
         let cores: usize = engine.processors.iter().map(processor::Processor::cores).sum();
         let latencies = &mut engine.load.latencies;
         latencies.sort_unstable();
@@ -369,11 +392,23 @@ impl Mark {
             latency_p99_ms: round(at(0.99)),
             sent_mbit: round(mbit.iter().sum::<f64>() / mbit.len() as f64),
             sent_mbit_most: round(mbit.iter().copied().fold(0.0, f64::max)),
-            busy_percent: round((end.used - self.used) as f64 / 10.0 / us / cores as f64),
+            handed_mbit: round((end.handed - self.handed) as f64 * 8.0 / us / mbit.len() as f64),
+            busy_percent: round(used.iter().sum::<u64>() as f64 / 10.0 / us / cores as f64),
+            threads: threads(&used, us, mbit.len()),
             refused: engine.load.refused,
             recovery: None,
         }
     }
+}
+
+/// How much of a core each kind of thread used.
+fn threads(used: &[u64], us: f64, nodes: usize) -> Vec<Used> {
+    const KINDS: [&str; engine::POOLS + 1] = ["network", "API", "verifying", "group", "client"];
+    let of = |(kind, used): (&&'static str, &u64)| {
+        let share = if *kind == KINDS[engine::POOLS] { 1 } else { nodes };
+        Used { kind, percent: round(*used as f64 / 10.0 / us / share as f64) }
+    };
+    KINDS.iter().zip(used).map(of).collect()
 }
 
 /// The last node crashes and comes back.

@@ -96,9 +96,13 @@ pub fn measure(
         &mut costs.packet,
         &mut costs.packet_kib,
         &mut costs.gossip,
+        &mut costs.gossip_wake,
         &mut costs.gossip_kib,
         &mut costs.link,
         &mut costs.link_wait,
+        &mut costs.idle,
+        &mut costs.client_look,
+        &mut costs.api_look,
         &mut costs.api_post,
         &mut costs.client_post,
     ] {

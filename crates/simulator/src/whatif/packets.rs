@@ -14,8 +14,11 @@ use super::engine::{Engine, Event, Job, Threads, node_of, peer};
 /// Payload of one IP packet, and what Ethernet, IP and TCP put around it.
 const SEGMENT: u64 = 1_448;
 const SEGMENT_OVERHEAD: u64 = 66;
-/// What the stream puts around a packet: length, noise tag, yamux header.
-const STREAM_OVERHEAD: u64 = 40;
+/// What is put around a packet on a stream: its head with the group (21), yamux (12), noise (18).
+const STREAM_OVERHEAD: u64 = 51;
+/// What is put around a gossiped one: kind and stamp (5), topic (49), the fields of gossipsub (12),
+/// yamux and noise as on a stream.
+const GOSSIP_OVERHEAD: u64 = 96;
 
 /// A packet on its way to some receivers. It is checked once for all of them: the check is a pure
 /// function, and all know the same view.
@@ -40,8 +43,14 @@ impl Packet {
         Self { content, gossip, checked: RefCell::new(None) }
     }
 
+    /// What a transport is given for it.
+    fn handed(&self) -> u64 {
+        let around = if self.gossip { GOSSIP_OVERHEAD } else { STREAM_OVERHEAD };
+        self.content.len() as u64 + around
+    }
+
     fn on_the_wire(&self) -> u64 {
-        let bytes = self.content.len() as u64 + STREAM_OVERHEAD;
+        let bytes = self.handed();
         bytes + bytes.div_ceil(SEGMENT) * SEGMENT_OVERHEAD
     }
 }
@@ -74,6 +83,7 @@ impl Engine {
             Address::Peer(peer) => self.send_to(from, node_of(peer), packet),
             // A node publishes its own gossip to all its peers.
             Address::Everybody => {
+                self.set_timers(from);
                 for to in 0..self.nodes.len() {
                     self.send_to(from, to, Rc::clone(&packet));
                 }
@@ -98,7 +108,7 @@ impl Engine {
             return self.hold(from, to, packet);
         }
         let life = self.nodes[from].life;
-        self.push(from, Threads::Runtime, Job::Send { from, life, to, packet });
+        self.push(from, Threads::Network, Job::Send { from, life, to, packet });
     }
 
     /// What one end of a transfer costs, ns.
@@ -120,6 +130,7 @@ impl Engine {
         let jitter = if most > 0 { self.rng.random_range(0..=most) } else { 0 };
         let node = &mut self.nodes[from];
         node.sent_bytes += bytes;
+        node.handed_bytes += packet.handed();
         // Mbit/s are bits per microsecond.
         let out = node.line_free.max(self.now) + bytes * 8 / self.conditions.bandwidth_mbit;
         node.line_free = out;

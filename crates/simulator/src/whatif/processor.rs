@@ -3,7 +3,8 @@
 //! A *pool* is a number of threads that work off one queue. A thread that has a job waits for a
 //! core, first come first served, and keeps it while it has jobs, for a quantum at most, as with an
 //! operating system that is fair. So what comes for the others meanwhile waits, and is done at once.
-//! Times are in nanoseconds.
+//! Cores that share what they are made of are slower while others are busy, too. Times are in
+//! nanoseconds.
 
 use std::collections::VecDeque;
 
@@ -16,6 +17,8 @@ struct Pool<J> {
     width: usize,
     /// Threads that have a job.
     active: usize,
+    /// Core time used so far.
+    used: u64,
 }
 
 /// A job that waits for a core: its pool, and what is left of it once that is known.
@@ -43,24 +46,25 @@ pub(crate) struct Slice<J> {
 pub(crate) struct Processor<J> {
     cores: usize,
     idle: usize,
+    /// What work takes when all cores are busy, in percent of what it takes on one alone.
+    crowded: u64,
     pools: Vec<Pool<J>>,
     ready: VecDeque<Ready<J>>,
-    /// Core time used so far.
-    used: u64,
     /// Core time used that is less than a microsecond of the world's clock.
     rest: u64,
 }
 
 impl<J> Processor<J> {
-    /// `cores` cores, and a pool for each width.
-    pub fn new(cores: usize, widths: impl IntoIterator<Item = usize>) -> Self {
-        let pool = |width| Pool { queue: VecDeque::new(), width, active: 0 };
+    /// `cores` cores, and a pool for each width. `crowded`: what work takes when all cores are busy, in
+    /// percent of what it takes on one alone.
+    pub fn new(cores: usize, crowded: u64, widths: impl IntoIterator<Item = usize>) -> Self {
+        let pool = |width| Pool { queue: VecDeque::new(), width, active: 0, used: 0 };
         Self {
             cores,
             idle: cores,
+            crowded: crowded.max(100),
             pools: widths.into_iter().map(pool).collect(),
             ready: VecDeque::new(),
-            used: 0,
             rest: 0,
         }
     }
@@ -70,9 +74,9 @@ impl<J> Processor<J> {
         self.cores
     }
 
-    /// Core time used so far.
-    pub const fn used(&self) -> u64 {
-        self.used
+    /// Core time that each pool has used so far.
+    pub fn used(&self) -> impl Iterator<Item = u64> {
+        self.pools.iter().map(|pool| pool.used)
     }
 
     /// Gives a pool a job.
@@ -101,14 +105,18 @@ impl<J> Processor<J> {
         Some(Slice { pool, job, left, stint })
     }
 
-    /// How long a job that costs `left` keeps its core, in microseconds, what is left then, and how
-    /// long its thread has had its core.
-    pub fn slice(&mut self, left: u64, stint: u64) -> (u64, u64, u64) {
-        let slice = left.min(QUANTUM_NS.saturating_sub(stint));
-        self.used += slice;
+    /// How long a job of a pool that costs `left` keeps its core, in microseconds, what is left then,
+    /// and how long its thread has had its core.
+    pub fn slice(&mut self, pool: usize, left: u64, stint: u64) -> (u64, u64, u64) {
+        let (busy, others) = (self.cores - self.idle, self.cores.saturating_sub(1).max(1));
+        let percent = 100 + (self.crowded - 100) * busy.saturating_sub(1) as u64 / others as u64;
+        let (needed, room) = (left * percent / 100, QUANTUM_NS.saturating_sub(stint));
+        let slice = needed.min(room);
+        let left = if needed <= room { 0 } else { (left - slice * 100 / percent).max(1) };
+        self.pools[pool].used += slice;
         let exact = slice + self.rest;
         self.rest = exact % 1_000;
-        (exact / 1_000, left - slice, stint + slice)
+        (exact / 1_000, left, stint + slice)
     }
 
     /// A slice is over. If something is left of the job, its thread waits for a core again. If not,
@@ -183,7 +191,7 @@ mod tests {
         loop {
             while let Some(slice) = processor.take() {
                 let left = slice.left.unwrap_or(slice.job.1);
-                let (us, left, stint) = processor.slice(left, slice.stint);
+                let (us, left, stint) = processor.slice(slice.pool, left, slice.stint);
                 running.push((now + us, slice.pool, slice.job, left, stint));
             }
             running.sort_by_key(|(end, ..)| std::cmp::Reverse(*end));
@@ -198,7 +206,7 @@ mod tests {
 
     #[test]
     fn threads_of_a_pool_work_side_by_side_as_far_as_cores_reach() {
-        let mut two = Processor::new(2, [1, 2]);
+        let mut two = Processor::new(2, 100, [1, 2]);
         two.push(0, ('a', 1_000_000));
         two.push(0, ('b', 1_000_000));
         two.push(1, ('c', 1_000_000));
@@ -207,8 +215,21 @@ mod tests {
     }
 
     #[test]
+    fn work_takes_longer_while_other_cores_are_busy() {
+        let mut two = Processor::new(2, 150, [1, 1]);
+        two.push(0, ('a', 2_000_000));
+        two.push(1, ('b', 2_000_000));
+        // The first begins when the other core sleeps.
+        assert_eq!(ends(two), [('a', 2_000), ('b', 3_000)]);
+        let mut alone = Processor::new(2, 150, [1, 1]);
+        alone.push(0, ('a', 2_000_000));
+        alone.push(0, ('b', 2_000_000));
+        assert_eq!(ends(alone), [('a', 2_000), ('b', 4_000)]);
+    }
+
+    #[test]
     fn a_long_job_lets_others_in_between() {
-        let mut one = Processor::new(1, [1, 1]);
+        let mut one = Processor::new(1, 100, [1, 1]);
         one.push(0, ('l', 10_000_000));
         one.push(1, ('s', 1_000_000));
         assert_eq!(ends(one), [('s', 4_000), ('l', 11_000)]);
@@ -216,7 +237,7 @@ mod tests {
 
     #[test]
     fn a_thread_keeps_its_core_while_it_has_jobs_for_a_quantum() {
-        let mut one = Processor::new(1, [1, 1]);
+        let mut one = Processor::new(1, 100, [1, 1]);
         (0..4).for_each(|_| one.push(0, ('a', 1_000_000)));
         one.push(1, ('b', 1_000_000));
         let expected = [('a', 1_000), ('a', 2_000), ('a', 3_000), ('b', 4_000), ('a', 5_000)];
@@ -225,14 +246,14 @@ mod tests {
 
     #[test]
     fn what_is_below_a_microsecond_is_not_lost() {
-        let mut one = Processor::new(1, [1]);
+        let mut one = Processor::new(1, 100, [1]);
         (0..1_000).for_each(|_| one.push(0, ('x', 300)));
         assert_eq!(ends(one).last(), Some(&('x', 300)));
     }
 
     #[test]
     fn what_a_cleared_pool_has_not_begun_is_forgotten() {
-        let mut one = Processor::new(1, [1, 1]);
+        let mut one = Processor::new(1, 100, [1, 1]);
         one.push(0, ('a', 1_000));
         one.push(0, ('b', 1_000));
         one.push(1, ('c', 1_000));

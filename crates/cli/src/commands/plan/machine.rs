@@ -6,6 +6,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use quorate_crypto::hash::sha256;
 use quorate_crypto::member::MemberKey;
 use quorate_ledger::ids::GroupId;
 use quorate_node::p2p::{Delivery, Network, Settings, Verdict};
@@ -14,7 +15,7 @@ use quorate_simulator::whatif::operations;
 use quorate_storage::disk::{Disk as _, RealDisk};
 use tokio::sync::oneshot;
 
-use crate::bench::process_usage::cpu_seconds;
+use crate::bench::process_usage::{cpu_seconds, threads_ns};
 use crate::bench::{PerPost, per_post};
 use crate::cluster::Workdir;
 use crate::error::{CliError, Result};
@@ -26,6 +27,10 @@ const SYNCS: u64 = 60;
 const SYNC_BYTES: usize = 4096;
 /// Disks of nodes in use at a time in the busy measurement, as in the table.
 const BUSY: usize = 4;
+/// How long each core works alone and together with the others, and on what.
+const CROWD_NS: u64 = 400_000_000;
+const CROWD_TEXT: usize = 32 * 1024;
+const CROWD_ROUNDS: u64 = 64;
 /// Times a thread wakes another.
 const WAKES: u64 = 20_000;
 /// Packets that are on their way together: so many that it does not count that threads are woken,
@@ -54,6 +59,8 @@ pub async fn measure(trx_bytes: usize) -> Result<Costs> {
     let mut clock = thread_clock();
     let say = |what: &str| bar.set_message(format!("measuring {what}"));
     let mut costs = operations::measure(trx_bytes, &operations::SIZES, &mut clock, say);
+    say("the cores together");
+    costs.crowded_percent = crowded()?;
     say("threads");
     costs.thread_wake = wake()?;
     let binary = std::env::current_exe()
@@ -66,10 +73,13 @@ pub async fn measure(trx_bytes: usize) -> Result<Costs> {
     say("links");
     links(&mut costs)?;
     say("the API of a node of our own");
-    let PerPost { client_ns, server_ns } = per_post(&binary, trx_bytes).await?;
-    costs.client_post = client_ns;
+    let PerPost { client, server, busy, idle, client_look, server_look } =
+        per_post(&binary, trx_bytes).await?;
+    let (client, server) = (costs.alone(client, busy, cores()), costs.alone(server, busy, cores()));
+    costs.client_post = client;
     // What its group's thread does is in the table already.
-    costs.api_post = server_ns.saturating_sub(costs.trx_admit + costs.trx_order);
+    costs.api_post = server.saturating_sub(costs.trx_admit + costs.trx_order);
+    (costs.idle, costs.client_look, costs.api_look) = (idle, client_look, server_look);
     bar.finish_and_clear();
     Ok(costs)
 }
@@ -96,16 +106,40 @@ fn cpu_ns() -> Result<u64> {
     Ok((cpu_seconds(std::process::id())? * 1e9) as u64)
 }
 
-/// Nanoseconds of processor time that the threads of this process have used; finer than what the
-/// system tells of the process.
-fn threads_ns() -> Result<u64> {
-    let dir = Path::new("/proc/self/task");
-    let threads = std::fs::read_dir(dir).map_err(|e| CliError::file("read", dir, &e))?;
-    // A thread that ends meanwhile cannot be read.
-    let texts = threads
-        .flatten()
-        .filter_map(|thread| std::fs::read_to_string(thread.path().join("schedstat")).ok());
-    Ok(texts.filter_map(|text| text.split_whitespace().next()?.parse::<u64>().ok()).sum())
+/// The same, finer, of the threads that are alive.
+fn own_threads_ns() -> Result<u64> {
+    threads_ns(std::process::id())
+}
+
+/// What the same work takes while all cores do it, in percent of what it takes on one.
+fn crowded() -> Result<u64> {
+    let key = MemberKey::generate(&mut rand::rng());
+    let text = vec![7; CROWD_TEXT];
+    let signature = key.sign(&sha256(&text));
+    // Signatures and hashes: about what most of a node's time goes into.
+    let work = || -> u64 {
+        let mut clock = thread_clock();
+        let from = clock();
+        let mut rounds = 0;
+        while clock() - from < CROWD_NS {
+            for _ in 0..CROWD_ROUNDS {
+                assert!(key.public().verify(&sha256(&text), &signature.0), "an own signature");
+            }
+            rounds += CROWD_ROUNDS;
+        }
+        (clock() - from) / rounds
+    };
+    let one = work().min(work());
+    let cores = cores();
+    let all = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..cores).map(|_| scope.spawn(work)).collect();
+        threads.into_iter().map(|t| t.join().expect("it only works")).collect::<Vec<_>>()
+    });
+    Ok((all.iter().sum::<u64>() / all.len() as u64 * 100 / one.max(1)).max(100))
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// Two threads wake each other in turn: processor time of one waking.
@@ -309,12 +343,15 @@ fn network(costs: &mut Costs) -> Result<()> {
     let to = peers[1].key.public();
     let stream = |packet: Vec<u8>| peers[0].network.send_to_member(group, &to, packet.into());
     let gossip = |packet: Vec<u8>| peers[0].network.gossip(group, packet.into());
-    let (each, kib) = transfer(&stream, &peers[1..2])?;
+    let (each, kib) = transfer(costs, &stream, &peers[1..2])?;
     (costs.packet, costs.packet_kib) = (each, kib);
     let burst = each + Costs::bytes(kib, SIZES[0] as u64);
-    costs.runtime_wake = alone(&stream, &peers[1])?.saturating_sub(burst) / 2;
-    let (each, kib) = transfer(&gossip, &peers[1..])?;
+    costs.runtime_wake = alone(&stream, &peers[1..2])?.saturating_sub(burst) / 2;
+    let (each, kib) = transfer(costs, &gossip, &peers[1..])?;
     (costs.gossip, costs.gossip_kib) = (each, kib);
+    let burst = each + Costs::bytes(kib, SIZES[0] as u64);
+    let known = burst * (peers.len() - 1) as u64 + costs.runtime_wake * peers.len() as u64;
+    costs.gossip_wake = alone(&gossip, &peers[1..])?.saturating_sub(known);
     Ok(())
 }
 
@@ -328,13 +365,13 @@ fn links(costs: &mut Costs) -> Result<()> {
     for n in 0..=LINKS {
         let here = Peer::start(Some(&teller))?;
         here.introduced()?;
-        let (cpu, from) = (threads_ns()?, Instant::now());
+        let (cpu, from) = (own_threads_ns()?, Instant::now());
         here.join(group);
         here.connected(1)?;
         there.connected(1)?;
         if n > 0 {
             took.push(u64::try_from(from.elapsed().as_nanos()).unwrap_or(u64::MAX));
-            used.push(threads_ns()?.saturating_sub(cpu));
+            used.push(own_threads_ns()?.saturating_sub(cpu));
         }
     }
     costs.link = median(used);
@@ -349,7 +386,7 @@ fn median(mut figures: Vec<u64>) -> u64 {
 }
 
 /// What a packet costs at each of the receivers, both ends together, and a KiB of it.
-fn transfer(send: &dyn Fn(Vec<u8>), receivers: &[Peer]) -> Result<(u64, u64)> {
+fn transfer(costs: &Costs, send: &dyn Fn(Vec<u8>), receivers: &[Peer]) -> Result<(u64, u64)> {
     // Routes and meshes are found first.
     let deadline = Instant::now() + LOST;
     loop {
@@ -365,39 +402,42 @@ fn transfer(send: &dyn Fn(Vec<u8>), receivers: &[Peer]) -> Result<(u64, u64)> {
         // What came late of the search for routes.
         while peer.packets(1, Duration::from_millis(200)) {}
     }
-    let mut costs = [0; 2];
-    for ((size, bursts), cost) in SIZES.into_iter().zip(BURSTS).zip(&mut costs) {
-        let from = cpu_ns()?;
+    let mut found = [0; 2];
+    for ((size, bursts), cost) in SIZES.into_iter().zip(BURSTS).zip(&mut found) {
+        let (from, began) = (cpu_ns()?, Instant::now());
         for _ in 0..bursts {
             (0..BURST).for_each(|_| send(content(size)));
             if !receivers.iter().all(|peer| peer.packets(BURST, LOST)) {
                 return Err(CliError::failed("a packet was lost on the loopback network"));
             }
         }
-        *cost = (cpu_ns()? - from) / (bursts * BURST * receivers.len()) as u64;
+        let used = cpu_ns()? - from;
+        // Both ends work at the same time, so on cores that are not alone.
+        let busy = used as f64 / began.elapsed().as_nanos() as f64;
+        *cost = costs.alone(used, busy, cores()) / (bursts * BURST * receivers.len()) as u64;
     }
-    let per_kib = costs[1].saturating_sub(costs[0]) * 1024 / (SIZES[1] - SIZES[0]) as u64;
+    let per_kib = found[1].saturating_sub(found[0]) * 1024 / (SIZES[1] - SIZES[0]) as u64;
     let small = per_kib * SIZES[0] as u64 / 1024;
-    Ok((costs[0].saturating_sub(small), per_kib))
+    Ok((found[0].saturating_sub(small), per_kib))
 }
 
-/// What a packet costs that comes alone, both ends together.
-fn alone(send: &dyn Fn(Vec<u8>), receiver: &Peer) -> Result<u64> {
+/// What a packet costs that comes alone, all ends together.
+fn alone(send: &dyn Fn(Vec<u8>), receivers: &[Peer]) -> Result<u64> {
     let (count, pause) = ALONE;
     let mut used = [0; 2];
     // First without packets: what the networks do by themselves.
     for (sends, used) in [false, true].into_iter().zip(&mut used) {
-        let from = threads_ns()?;
+        let from = own_threads_ns()?;
         for _ in 0..count {
             std::thread::sleep(pause);
             if sends {
                 send(content(SIZES[0]));
-                if !receiver.packets(1, LOST) {
+                if !receivers.iter().all(|peer| peer.packets(1, LOST)) {
                     return Err(CliError::failed("a packet was lost on the loopback network"));
                 }
             }
         }
-        *used = threads_ns()?.saturating_sub(from);
+        *used = own_threads_ns()?.saturating_sub(from);
     }
     Ok(used[1].saturating_sub(used[0]) / count)
 }

@@ -186,7 +186,9 @@ mod tests {
             latency_p99_ms: 900.0,
             sent_mbit: nodes as f64,
             sent_mbit_most: nodes as f64,
+            handed_mbit: 10.0,
             busy_percent: 10.0,
+            threads: Vec::new(),
             refused: 0,
             recovery: Some(Recovery { down_ms: 3e3, gap_ms: 500.0, catch_up_ms: 40.0 }),
         }
