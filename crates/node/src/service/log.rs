@@ -37,6 +37,12 @@ impl DiskLog {
         Ok((Self { log, kept_snapshots, syncs }, recovered))
     }
 
+    /// Whether something that was durable was found to be damaged since the log was opened.
+    #[must_use]
+    pub fn is_damaged(&self) -> bool {
+        self.log.is_damaged()
+    }
+
     /// What a member is told of its past.
     ///
     /// # Errors
@@ -74,8 +80,8 @@ impl Log for DiskLog {
         self.log.entries(from..=to, max_bytes)
     }
 
-    fn is_damaged(&self) -> bool {
-        self.log.is_damaged()
+    fn is_damage(error: &StoreError) -> bool {
+        matches!(error, StoreError::Corrupt(_))
     }
 
     fn commit(&mut self, seqno: Seqno) -> Result<(), StoreError> {

@@ -6,6 +6,7 @@
 //! disk), the step is kept and the driver is *stalled*: it takes no inputs and tries again every
 //! [`STALL_RETRY_MS`].
 
+mod filling;
 mod receipts;
 
 use std::collections::BTreeMap;
@@ -15,9 +16,10 @@ use std::sync::Arc;
 use quorate_consensus::core::{Env, Time};
 use quorate_consensus::footprint::Footprint;
 use quorate_consensus::raft::message::AppendEntries;
-use quorate_consensus::raft::{Entry, NodeId, RaftMessage, RestartError, Seqno};
+use quorate_consensus::raft::{NodeId, RaftMessage, RestartError, Seqno};
 use quorate_consensus::trace::Trace;
 
+use self::filling::{Withheld, fill};
 use super::api::{
     Address, Answer, Begin, Code, Config, Error, Input, LedgerSecret, Notice, Output, PeerRef,
     Query, StateInfo, Status, TxId,
@@ -76,7 +78,8 @@ pub struct Stats {
     pub failures: u64,
     /// Inputs dropped or refused while stalled.
     pub refused: u64,
-    /// Messages not sent because their entries could not be read back.
+    /// Messages not sent because their entries were not in the log or could not be read back. Those
+    /// that come later because much was read back for their receiver do not count.
     pub unreadable: u64,
     /// Times the commit index or a snapshot could not be stored (tried again with the next one).
     pub housekeeping: u64,
@@ -140,7 +143,7 @@ pub struct CftDriver<K, L> {
     durable: Option<Status>,
     /// There is something to settle: what is committed (0: nothing more than was).
     unsettled: Option<Seqno>,
-    /// A node was not given what it needs, and damage has been met in this log.
+    /// A node was not given what it needs, because that is damaged here.
     unfit: bool,
     stats: Stats,
 }
@@ -570,15 +573,12 @@ where
                         }
                         let header = append.clone();
                         match fill(member, &self.log, append, &mut read_back) {
-                            Some(append) => RaftMessage::AppendEntries(append),
-                            None => {
+                            Ok(append) => RaftMessage::AppendEntries(append),
+                            Err(why) => {
                                 left_out = true;
-                                self.stats.unreadable += 1;
-                                let next = header.prev_idx + 1;
-                                let from_before = next <= member.raft_state().startup_seqno();
-                                self.unfit |= self.log.is_damaged();
-                                let gone = from_before && begins_later(&self.log, next);
-                                if !gone && !self.unfit {
+                                self.stats.unreadable += u64::from(why != Withheld::Later);
+                                self.unfit |= why == Withheld::Damaged;
+                                if !matches!(why, Withheld::Gone | Withheld::Damaged) {
                                     continue;
                                 }
                                 offer_snapshot(member, &peer, outputs);
@@ -619,11 +619,6 @@ where
         let outputs = refusals(inputs, &Error::new(Code::InternalError, message));
         Turn { outputs, wake: Some(wake), stalled: Some(reason), ..Turn::default() }
     }
-}
-
-/// Whether the log begins after an entry.
-fn begins_later(log: &impl Log, seqno: u64) -> bool {
-    matches!(log.entries(seqno, seqno, 1), Ok(found) if found.is_empty())
 }
 
 /// The message that says only who leads, and how far everything agrees.
@@ -688,37 +683,4 @@ fn check_config(config: &Config) -> Result<(), OpenError> {
         return Err(OpenError::Begin("ledger_signatures.max_in_flight must be above 0"));
     }
     Ok(())
-}
-
-/// Puts the entries into a message. `None` if they are not in the log any more, cannot be read, or
-/// enough was read back for this peer: as if it had been lost.
-fn fill<K: Keys, L: Log>(
-    member: &Member<K>,
-    log: &L,
-    mut append: AppendEntries,
-    read_back: &mut usize,
-) -> Option<AppendEntries> {
-    if append.idx <= append.prev_idx {
-        return append.fill([]).then_some(append);
-    }
-    let first = append.prev_idx + 1;
-    if member.recent().get(first).is_some() {
-        let entries = (first..=append.idx).map_while(|seqno| member.recent().get(seqno).cloned());
-        return append.fill(entries).then_some(append);
-    }
-    if *read_back == 0 {
-        return None;
-    }
-    let bytes = log.entries(first, append.idx, *read_back).ok()?;
-    if bytes.is_empty() {
-        return None;
-    }
-    *read_back = read_back.saturating_sub(bytes.iter().map(|entry| entry.len()).sum());
-    append.idx = append.prev_idx + bytes.len() as u64;
-    let view = append.term_of_idx;
-    let entries = (first..).zip(bytes).map(|(seqno, bytes)| {
-        let kind = member.kind_at(seqno, &bytes);
-        Entry { view, seqno, kind, bytes }
-    });
-    append.fill(entries.collect::<Vec<_>>()).then_some(append)
 }

@@ -46,8 +46,9 @@ pub trait Log: Durable<LogRecord> {
         max_bytes: usize,
     ) -> Result<Vec<Arc<[u8]>>, Self::Error>;
 
-    /// Whether something that was durable was found to be damaged since the log was opened.
-    fn is_damaged(&self) -> bool;
+    /// Whether an error says that what was durable is damaged: it is not what was written, and will
+    /// not be again. Other errors are the disk's, which may pass.
+    fn is_damage(error: &Self::Error) -> bool;
 
     /// Everything up to `seqno` is committed. Needs no sync of its own: after a crash a lower index
     /// may be found.

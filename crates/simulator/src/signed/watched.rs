@@ -119,8 +119,8 @@ impl<D: Disk> Log for Watched<D> {
         self.log.entries(from..=to, max_bytes)
     }
 
-    fn is_damaged(&self) -> bool {
-        self.log.is_damaged()
+    fn is_damage(error: &StoreError) -> bool {
+        matches!(error, StoreError::Corrupt(_))
     }
 
     fn commit(&mut self, seqno: Seqno) -> Result<(), StoreError> {

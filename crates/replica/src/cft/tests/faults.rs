@@ -6,8 +6,9 @@ use rand_core::Rng as _;
 
 use super::world::{World, committed, peer, put, write};
 use crate::cft::api::{
-    Code, Command, Input, MemberChange, Op, OpResult, Reply, Ticket, TxStatus, Wait,
+    Code, Command, Input, MemberChange, Op, OpResult, Query, Reply, Ticket, TxStatus, Wait,
 };
+use crate::cft::limits::READ_BACK_BYTES;
 use crate::cft::wire::Packet;
 
 fn quiet(_: &mut crate::cft::api::Config) {}
@@ -388,4 +389,25 @@ fn a_leader_whose_log_nobody_can_replace_does_not_hand_over_all_the_time() {
     assert!(view(&world) - before <= 12, "{} views", view(&world) - before);
     let now = world.leader().expect("one leads");
     world.put(&now, "more", "1");
+}
+
+#[test]
+fn a_leader_with_damage_that_nobody_needs_leads_on() {
+    let (mut world, leader, follower) = one_far_behind(67, little_memory);
+    // Of more than may be read back for one node in one turn.
+    let large = "v".repeat(READ_BACK_BYTES / 16);
+    for n in 0..40 {
+        world.put(&leader, &format!("large {n}"), &large);
+    }
+    // The follower has this one.
+    world.driver(&leader).log().rotten.set(1);
+    let entry = world.driver(&leader).query(&Query::Entry(1));
+    assert_eq!(entry.expect_err("it has rotted").code, Code::InternalError);
+    let view = |world: &World| world.member(&leader).expect("a member").raft_state().view();
+    let before = view(&world);
+    world.resume(&follower);
+    world.run(5_000);
+    world.assert_alike(&[]);
+    assert_eq!((world.leader().as_ref(), view(&world)), (Some(&leader), before));
+    assert_eq!(world.driver(&leader).stats().unreadable, 0);
 }

@@ -132,6 +132,9 @@ impl Keys for HashKeys {
     }
 }
 
+/// The error of a log with damage.
+const ROTTEN: &str = "damaged";
+
 /// A log in memory.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryLog {
@@ -201,7 +204,7 @@ impl Log for MemoryLog {
         max_bytes: usize,
     ) -> Result<Vec<Arc<[u8]>>, Self::Error> {
         if from <= self.rotten.get() {
-            return Err("damaged");
+            return Err(ROTTEN);
         }
         let mut room = max_bytes;
         let mut found = Vec::new();
@@ -217,8 +220,8 @@ impl Log for MemoryLog {
         Ok(found)
     }
 
-    fn is_damaged(&self) -> bool {
-        self.rotten.get() > 0
+    fn is_damage(error: &Self::Error) -> bool {
+        *error == ROTTEN
     }
 
     fn commit(&mut self, seqno: Seqno) -> Result<(), Self::Error> {
