@@ -20,8 +20,8 @@ use crate::chunk::read_all;
 use crate::disk::{Disk, DiskError};
 use crate::error::{Corruption, StoreError};
 
-pub(crate) use self::chunk::{CHUNK_HEADER, Chunk, MAX_FILE, read_table, table_offset};
-use self::chunk::{push, read_all_slots, read_slots};
+pub(crate) use self::chunk::{CHUNK_HEADER, Chunk, MAX_FILE, read_table, read_whole, table_offset};
+use self::chunk::{bad_entry, push, read_all_slots, read_slots};
 pub(crate) use self::survey::Survey;
 use super::archive::Archive;
 use super::entry::{self, CHUNK_ENDS, CHUNK_STARTS, Header};
@@ -247,8 +247,18 @@ impl Files {
             None => None,
         };
         match (archive.find(from)?, absent) {
-            (Some((chunk, place)), _) => {
-                self.read_of(place, &chunk.name.text(), &chunk, (from, to, room))
+            (Some((found, place)), _) => {
+                let path = found.name.text();
+                let part = (from, to, room);
+                match chunk {
+                    // It was here, and was replayed from there or from here: so it must be.
+                    Some(own) if (own.last, own.end) == (found.last, found.end) => {
+                        self.learn(place, &path, own)?;
+                        self.read_of(place, &path, own, part)
+                    }
+                    Some(own) => Err(bad_entry(&path, own.end, own.last)),
+                    None => self.read_of(place, &path, &*archive.proven(found, place)?, part),
+                }
             }
             // The file is being renamed by an append that failed.
             (None, Some(error)) => Err(error),
@@ -285,7 +295,7 @@ impl Files {
                 around.clone().find(differs)
             }
             (None, Some(spans)) => spans.differs(around.start, &found),
-            // A chunk in the archive.
+            // Not all of it could be read when it was to be learnt.
             (None, None) => None,
         };
         if let Some(at) = changed {

@@ -179,3 +179,21 @@ pub(super) fn last_flags(disk: &impl Disk, chunk: &Chunk) -> Result<u8, StoreErr
     let header = header.filter(|header| position + header.len as u64 == chunk.end);
     Ok(header.ok_or_else(|| bad_entry(&path, position, chunk.last))?.flags)
 }
+
+/// All entries of a complete chunk, each with its offset. From now on the chunk is what they are.
+pub(crate) fn read_whole(
+    disk: &impl Disk,
+    path: &str,
+    chunk: &Chunk,
+) -> Result<Vec<(u32, Vec<u8>)>, StoreError> {
+    let table = read_table(disk, path, chunk)?;
+    let position = |at: usize| table.get(at).copied().unwrap_or_else(|| chunk.end_position());
+    let (slots, bytes) = read_slots(disk, path, chunk, position, 0..table.len())?;
+    let begin = CHUNK_HEADER as usize;
+    let entry = |at: usize| {
+        bytes[position(at) as usize - begin..position(at + 1) as usize - begin].to_vec()
+    };
+    let entries = (0..slots.len()).map(|at| (position(at), entry(at))).collect();
+    chunk.spans.get_or_init(|| Spans::of(&slots, chunk.end));
+    Ok(entries)
+}

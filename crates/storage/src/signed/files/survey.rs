@@ -64,7 +64,7 @@ impl Survey {
             }
             let mut keep = None;
             if first <= stable {
-                next = survey.take_archived(archive, next, first - 1)?;
+                next = survey.take_archived(archive, next, first - 1, known)?;
                 if first != next {
                     return Err(missing(next));
                 }
@@ -79,7 +79,7 @@ impl Survey {
                 survey.found.push((*name, disk.len(&name.path())?));
             }
         }
-        if survey.take_archived(archive, next, stable)? <= stable {
+        if survey.take_archived(archive, next, stable, known)? <= stable {
             return Err(missing(next));
         }
         Ok(survey)
@@ -92,14 +92,17 @@ impl Survey {
         archive: &Archive<D>,
         mut next: u64,
         last: u64,
+        known: &[Chunk],
     ) -> Result<u64, StoreError> {
         while next <= last
             && let Some((chunk, _)) = archive.find(next)?
             && chunk.name.first == next
             && chunk.last <= last
         {
+            let known = known.iter().find(|known| known.name.first == next);
+            let path = chunk.name.text();
             next = chunk.last + 1;
-            self.chunks.push(chunk);
+            self.chunks.push(as_known(chunk, known, &path)?);
         }
         Ok(next)
     }
@@ -120,8 +123,7 @@ impl Survey {
                 let end = table_offset(disk, &name.path(), name, last)?;
                 let mut chunk = Chunk::complete(name, last, end);
                 match known.filter(|known| known.last == last) {
-                    Some(known) if known.end == end => chunk = Chunk { name, ..known.clone() },
-                    Some(_) => return Err(bad_entry(&name.path(), end, last)),
+                    Some(known) => chunk = as_known(chunk, Some(known), &name.path())?,
                     None if name.committed => {}
                     None => {
                         chunk.slots = Some(read_complete(disk, &name.path(), &chunk)?);
@@ -301,6 +303,17 @@ impl Survey {
             files.close(disk)?;
         }
         Ok(files)
+    }
+}
+
+/// A complete chunk that was found at `path`, with what is known of its entries.
+fn as_known(found: Chunk, known: Option<&Chunk>, path: &str) -> Result<Chunk, StoreError> {
+    match known {
+        None => Ok(found),
+        Some(known) if (known.last, known.end) == (found.last, found.end) => {
+            Ok(Chunk { name: found.name, ..known.clone() })
+        }
+        Some(_) => Err(bad_entry(path, found.end, found.last)),
     }
 }
 
