@@ -129,14 +129,14 @@
 //! * **RAFT-37** The first node leads view 2 and appends the configuration of itself. \[5\]
 //! * **RAFT-38** Resume: view, vote and log are as the records left them. As no message leaves
 //!   before the records of its step are durable, nothing that was said is contradicted. The commit
-//!   index may be lower than it was. \[O1\]
+//!   index may be lower than it was, but not lower than a recovery in the log. \[O1\]
 //! * **RAFT-39** Join with a snapshot: the log begins after it. \[4.11\]
 //! * **RAFT-40** A linearizable read waits until a quorum of every active configuration has
 //!   confirmed a heartbeat round that began after it came, and until what was committed then is
 //!   executed; the leader must have committed in its own view. \[6, ours\]
 //! * **RAFT-42** Recover after a disaster: what the last signature covers counts as committed, what
 //!   follows is dropped, the view rises by 2, and this node begins again with the configuration of
-//!   itself. \[7.6\]
+//!   itself. Whoever resumes with that in its log waits for no node of before. \[7.6\]
 //! * **RAFT-41** Rejoin: a node that kept nothing comes back under a new id. \[R3, O1\]
 //!
 //! # Deviations from the Raft paper

@@ -23,6 +23,9 @@ pub struct Kept {
     pub entries: Vec<(View, Kind)>,
     /// The highest commit index stored. It may be lower than it was.
     pub commit_idx: Seqno,
+    /// The last entry of the log with which the group was recovered (RAFT-42) and that a signature
+    /// covers; 0 if it never was.
+    pub recovered_at: Seqno,
 }
 
 /// Where a node that does not have the whole ledger begins.
@@ -80,6 +83,10 @@ impl Raft {
     /// kept. It follows, knows no leader, and never contradicts what it said: view and vote were
     /// durable before any message that depends on them left.
     ///
+    /// A recovery in the log ended all configurations of before, whose nodes are gone, and what it
+    /// began with counts as committed, however low the stored commit index is: otherwise this node
+    /// would wait for the votes of those for ever.
+    ///
     /// # Errors
     /// If what was kept is no log.
     pub fn resume(
@@ -88,9 +95,10 @@ impl Raft {
         kept: Kept,
     ) -> Result<(Self, RaftStep), RestartError> {
         let mut turn = Turn::new(env, config.trace);
-        let (snapshot, entries) = (kept.snapshot, kept.entries);
-        let mut raft = Self::rebuild(config, &mut turn, snapshot, entries)?;
-        let (commit_idx, last_idx) = (kept.commit_idx, raft.log.last_idx);
+        let (commit_idx, recovered_at) = (kept.commit_idx, kept.recovered_at);
+        let mut raft = Self::rebuild(config, &mut turn, kept.snapshot, kept.entries, recovered_at)?;
+        let last_idx = raft.log.last_idx;
+        let commit_idx = commit_idx.max(recovered_at.saturating_sub(1));
         if commit_idx > last_idx {
             return Err(RestartError::LogTooShort { commit_idx, last_idx });
         }
@@ -111,12 +119,14 @@ impl Raft {
         Ok((raft, step))
     }
 
-    /// The node with this log, of which nothing after the snapshot counts as committed.
+    /// The node with this log, of which nothing after the snapshot counts as committed. Of
+    /// configurations before `recovered_at` nothing is left.
     fn rebuild(
         config: Config,
         turn: &mut Turn<'_>,
         snapshot: Option<Snapshot>,
         entries: Vec<(View, Kind)>,
+        recovered_at: Seqno,
     ) -> Result<Self, RestartError> {
         let mut raft = Self::new(config);
         raft.resumed = true;
@@ -135,6 +145,9 @@ impl Raft {
             raft.log.last_idx = seqno;
             let fits = raft.log.views.update(seqno, view);
             assert!(fits, "sequence numbers ascend");
+            if seqno == recovered_at {
+                raft.leave_group();
+            }
             raft.note_membership(turn, seqno, &kind);
             if kind == Kind::Signature {
                 raft.note_signature(turn, seqno);
@@ -154,8 +167,8 @@ impl Raft {
         kept: Kept,
     ) -> Result<(Self, RaftStep), RestartError> {
         let mut turn = Turn::new(env, config.trace);
-        let (snapshot, entries) = (kept.snapshot, kept.entries);
-        let mut raft = Self::rebuild(config, &mut turn, snapshot, entries)?;
+        let mut raft =
+            Self::rebuild(config, &mut turn, kept.snapshot, kept.entries, kept.recovered_at)?;
         let mut signed = raft.log.last_committable();
         if mutated(Mutant::CftRecoversTooLittle) {
             signed = raft.log.committable.iter().rev().nth(1).copied().unwrap_or(signed);
@@ -172,9 +185,7 @@ impl Raft {
         raft.rollback(&mut turn, signed);
         raft.view = view;
         raft.recovers = true;
-        raft.configurations.clear();
-        raft.peers.clear();
-        raft.retirement = super::retirement::Retirement::default();
+        raft.leave_group();
         turn.trace("RAFT-42", || format!("begins again after {signed} in view {view}"));
         let mut step = RaftStep::new();
         if dropped {
@@ -205,6 +216,13 @@ impl Raft {
         turn.trace("RAFT-39", || format!("joins at {view}.{seqno}"));
         let step = raft.restarted(turn);
         Ok((raft, step))
+    }
+
+    /// The other nodes are gone for good, and so is everything that was agreed with them on members.
+    fn leave_group(&mut self) {
+        self.configurations.clear();
+        self.peers.clear();
+        self.retirement = super::retirement::Retirement::default();
     }
 
     fn follow_after_restart(&mut self, turn: &mut Turn<'_>) {

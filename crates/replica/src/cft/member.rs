@@ -139,6 +139,9 @@ pub struct Member<K> {
     verified_view: View,
     /// Writes of the entry that this leader appends now.
     own: Option<WriteSet>,
+    /// The entry is being appended with which a service begins, or begins again: a member change that
+    /// the ledger still has ends with it.
+    starts: bool,
     step: MemberStep,
     /// Answers to other nodes' commands, to be sent together.
     answers: BTreeMap<PeerRef, Vec<Forwarded>>,
@@ -307,7 +310,9 @@ impl<K: Keys> Member<K> {
         self.caught_up.clear();
         if role == Role::Leader {
             self.clean_up = true;
-            self.set_learners(env);
+            if !self.starts {
+                self.set_learners(env);
+            }
             return;
         }
         for read in std::mem::take(&mut self.early_reads) {

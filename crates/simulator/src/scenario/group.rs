@@ -303,7 +303,7 @@ impl Group {
         };
         let (view, voted_for) = node.written.vote;
         let entries = node.written.log.iter().map(|e| (e.view, e.kind.clone())).collect();
-        let kept = Kept { view, voted_for, snapshot: None, entries, commit_idx };
+        let kept = Kept { view, voted_for, entries, commit_idx, ..Kept::default() };
         let resumed = Raft::resume(node.config.clone(), &mut node.env, kept);
         let (raft, step) = resumed.map_err(|error: RestartError| error.to_string())?;
         node.raft = raft;

@@ -48,6 +48,9 @@ pub struct Checker {
 
 type Checked = Result<(), Violation>;
 
+/// Who led before the group was recovered: nobody that there is now.
+const FORMER: usize = usize::MAX;
+
 fn broken(property: &'static str, who: usize, text: impl AsRef<str>) -> Checked {
     Err(Violation::new(property, format!("n{who}: {}", text.as_ref())))
 }
@@ -128,6 +131,12 @@ impl Checker {
         self.digest = hasher.field(what).finish();
     }
 
+    /// The newest view that anybody has led.
+    #[must_use]
+    pub fn newest_view(&self) -> Option<View> {
+        self.leaders.last_key_value().map(|(view, _)| *view)
+    }
+
     /// The members of the newest committed configuration.
     #[must_use]
     pub fn newest(&self) -> Members {
@@ -155,6 +164,52 @@ impl Checker {
     #[must_use]
     pub fn knows(&self, bytes: &Arc<[u8]>) -> bool {
         self.made.knows(bytes)
+    }
+
+    /// The group is lost but for the disk of one member, and will be recovered from it up to its last
+    /// signature `cut`, by other nodes: the first has that disk, the others have nothing. What follows
+    /// `cut` there may be found until [`Checker::is_recovered`].
+    pub fn begin_again(&mut self, survivor: usize, cut: Seqno, nodes: Vec<NodeId>) {
+        let mut first = self.members[survivor].clone();
+        self.committed.truncate(usize::try_from(cut).unwrap_or(usize::MAX));
+        let more = self.committed.len() as Seqno + 1..=cut;
+        self.committed.extend(more.filter_map(|seqno| first.entry(seqno).cloned()));
+        self.kv = Kv::default();
+        for made in &self.committed {
+            self.kv.apply(made.seqno, &made.writes);
+        }
+        self.commits.retain(|(seqno, _)| *seqno <= cut);
+        self.votes.clear();
+        self.leaders.values_mut().for_each(|leader| *leader = FORMER);
+        let kept: Vec<Rc<Made>> = self.committed.clone();
+        let is_left = |made: &Made| {
+            kept.get(made.seqno as usize - 1).is_some_and(|kept| kept.view == made.view)
+                || first.entry(made.seqno).is_some_and(|own| own.view == made.view)
+        };
+        self.made.keep(is_left);
+        (first.commit, first.gone) = (0, false);
+        self.members.clear();
+        self.by_id.clear();
+        nodes.into_iter().for_each(|id| self.join(id));
+        first.id = self.members[0].id;
+        self.members[0] = first;
+    }
+
+    /// The recovery is on the disk: nothing else of before is left anywhere.
+    pub fn is_recovered(&mut self) {
+        let last = self.committed.len() as Seqno;
+        let cut = self.committed.iter().rev().find(|made| made.recovers).map_or(last, |m| m.seqno);
+        let first_view = self.committed.get(cut as usize - 1).map_or(0, |made| made.view);
+        let kept = self.committed.clone();
+        self.made.keep(|made| {
+            let known = kept.get(made.seqno as usize - 1);
+            made.view >= first_view || known.is_some_and(|known| known.view == made.view)
+        });
+    }
+
+    /// A member recovers the group.
+    pub fn recovers(&mut self, who: usize) {
+        self.members[who].renews = true;
     }
 
     /// A member has made something durable.
@@ -254,6 +309,10 @@ impl Checker {
 
     fn leads(&mut self, who: usize, view: View) -> Checked {
         let before = *self.leaders.entry(view).or_insert(who);
+        if before == FORMER {
+            let text = format!("leads view {view}, which was led before the group was recovered");
+            return broken("one_leader", who, text);
+        }
         if before != who {
             return broken("one_leader", who, format!("leads view {view}, and so does n{before}"));
         }
@@ -505,7 +564,7 @@ impl Checker {
         let old = self.members[who].clone();
         let mut fresh = Shadow::new(old.id);
         (fresh.view, fresh.voted_for) = (found.view, found.voted_for);
-        fresh.promised = old.promised;
+        (fresh.promised, fresh.renews) = (old.promised, true);
         self.members[who] = fresh;
         if found.base > 0 {
             let promised = old.promised;
@@ -525,6 +584,7 @@ impl Checker {
             };
             self.appends(who, (made.view, made.seqno), bytes)?;
         }
+        self.members[who].renews = false;
         Ok(())
     }
 }

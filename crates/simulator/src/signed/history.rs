@@ -98,6 +98,10 @@ pub struct History {
     reads: u64,
     /// Writes known to be committed.
     writes: u64,
+    /// Operations of before the group was recovered. Nobody waits for them any more.
+    former: usize,
+    /// When the group was recovered last, and what every key was then.
+    recovered: (u64, BTreeMap<Place, Value>),
 }
 
 fn wrong(property: &'static str, text: String) -> Result<(), Violation> {
@@ -122,6 +126,25 @@ impl History {
     #[must_use]
     pub const fn answered(&self) -> (u64, u64) {
         (self.reads, self.writes)
+    }
+
+    /// The group is recovered, with what the checker has as committed. Of everything else that anybody
+    /// was told of it is certain that it will never be.
+    pub fn begin_again(&mut self, now: u64, checker: &Checker) {
+        self.former = self.operations.len();
+        self.unsettled.clear();
+        let told = self.operations.iter().flat_map(|operation| operation.told.iter().copied());
+        for tx in told.chain(self.final_status.keys().copied()).collect::<Vec<_>>() {
+            let is_left = checker.committed_at(tx.seqno).is_some_and(|made| made.view == tx.view);
+            self.final_status.insert(tx, is_left);
+        }
+        self.floor = checker.kv().writes_up_to(checker.committed().len() as Seqno);
+        let state = checker.kv().state();
+        let of = |map: &str| -> Vec<(Place, Value)> {
+            let values = state.iter(map);
+            values.map(|(key, value)| ((map.to_owned(), key.to_vec()), value.clone())).collect()
+        };
+        self.recovered = (now, state.maps().flat_map(of).collect());
     }
 
     /// A client begins an operation; its number.
@@ -535,11 +558,17 @@ impl History {
     /// Searches an order of the operations on each key with a short history.
     fn search(&self) -> Result<(), Violation> {
         let mut calls: BTreeMap<Place, Vec<((), KeyCall)>> = BTreeMap::new();
-        for operation in &self.operations {
+        let (since, values) = &self.recovered;
+        for operation in &self.operations[self.former..] {
             for (place, done) in operation.calls() {
                 let (invoked, returned) = (operation.invoked, operation.returned);
                 let call = Call { invoked, returned, operation: done };
-                calls.entry(place).or_default().push(((), call));
+                let first = || {
+                    let operation = RegisterCall::Write(Some(values.get(&place)?.clone()));
+                    Some(((), Call { invoked: *since, returned: Some(*since), operation }))
+                };
+                let before = || first().into_iter().collect();
+                calls.entry(place.clone()).or_insert_with(before).push(((), call));
             }
         }
         for ((map, key), calls) in calls.iter().filter(|(_, calls)| calls.len() <= SEARCHED) {

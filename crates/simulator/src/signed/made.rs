@@ -1,12 +1,12 @@
 //! Entries as they were made: what their bytes say, read once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
 
 use quorate_consensus::raft::{NodeId, Seqno, View};
 use quorate_crypto::hash::{Digest, sha256};
-use quorate_ledger::ccf::maps::{self, NodeStatus};
+use quorate_ledger::ccf::maps::{self, NodeStatus, SERVICE_ENDORSEMENTS};
 use quorate_ledger::ccf::{Head, LedgerSecret, Transaction, signature};
 use quorate_ledger::state::WriteSet;
 
@@ -27,6 +27,8 @@ pub struct Made {
     pub signature: bool,
     /// Rows of nodes that it writes: their status, and whether their retirement is committed.
     pub nodes: Vec<(NodeId, Option<(NodeStatus, bool)>)>,
+    /// Whether the group is recovered with it.
+    pub recovers: bool,
     /// Everything it writes.
     pub writes: WriteSet,
 }
@@ -42,6 +44,7 @@ impl Made {
         let nodes = rows.into_iter().map(|(node, row)| {
             (NodeId(node.0), row.map(|row| (row.status, row.retired_committed)))
         });
+        let recovers = transaction.writes.iter().any(|(map, ..)| map == SERVICE_ENDORSEMENTS);
         Ok(Self {
             view: transaction.id.view,
             seqno: transaction.id.seqno,
@@ -50,6 +53,7 @@ impl Made {
             bytes: Arc::clone(bytes),
             signature: signature::is_signature(&transaction.writes),
             nodes: nodes.collect(),
+            recovers,
             writes: transaction.writes,
         })
     }
@@ -74,14 +78,29 @@ pub type Members = BTreeMap<NodeId, ()>;
 /// All entries that anybody ever made, by view and place: in one view there is one leader, which
 /// puts one entry in a place.
 #[derive(Debug, Default)]
-pub struct All(BTreeMap<(View, Seqno), Rc<Made>>);
+pub struct All {
+    entries: BTreeMap<(View, Seqno), Rc<Made>>,
+    /// Those that were lost with the group, by view and place: nobody ever makes them again.
+    lost: BTreeSet<(View, Seqno)>,
+}
 
 impl All {
+    /// The group is recovered: of all entries these are left.
+    pub fn keep(&mut self, is_left: impl Fn(&Made) -> bool) {
+        self.entries.retain(|id, made| {
+            let left = is_left(made);
+            if !left {
+                self.lost.insert(*id);
+            }
+            left
+        });
+    }
+
     /// Whether these bytes are an entry that somebody made.
     #[must_use]
     pub fn knows(&self, bytes: &Arc<[u8]>) -> bool {
         let Ok(head) = Head::read(bytes) else { return false };
-        let known = self.0.get(&(head.id.view, head.id.seqno));
+        let known = self.entries.get(&(head.id.view, head.id.seqno));
         known.is_some_and(|made| made.bytes == *bytes)
     }
 
@@ -92,11 +111,11 @@ impl All {
         seqno: Seqno,
         members: &'a Members,
     ) -> impl Iterator<Item = Members> + 'a {
-        let changes = self.0.values().filter(move |m| m.seqno > seqno && !m.nodes.is_empty());
+        let changes = self.entries.values().filter(move |m| m.seqno > seqno && !m.nodes.is_empty());
         changes.map(move |made| {
             let mut way = vec![made];
             while let Some(before) = way.last().filter(|made| made.seqno > seqno + 1)
-                && let Some(before) = self.0.get(&(before.after, before.seqno - 1))
+                && let Some(before) = self.entries.get(&(before.after, before.seqno - 1))
             {
                 way.push(before);
             }
@@ -117,7 +136,7 @@ impl All {
         after: View,
         secret: &LedgerSecret,
     ) -> Result<(Rc<Made>, bool), String> {
-        if let Some(known) = self.0.get(&id) {
+        if let Some(known) = self.entries.get(&id) {
             let same = Arc::ptr_eq(&known.bytes, bytes) || known.bytes == *bytes;
             if !same {
                 return Err(format!("there are two entries {}.{}", id.0, id.1));
@@ -129,13 +148,16 @@ impl All {
             }
             return Ok((Rc::clone(known), false));
         }
+        if self.lost.contains(&id) {
+            return Err(format!("entry {}.{} was lost, and is made again", id.0, id.1));
+        }
         let made = Made::read(bytes, after, secret)?;
         if (made.view, made.seqno) != id {
             let (view, seqno) = id;
             return Err(format!("entry {view}.{seqno} says it is {}.{}", made.view, made.seqno));
         }
         let made = Rc::new(made);
-        self.0.insert(id, Rc::clone(&made));
+        self.entries.insert(id, Rc::clone(&made));
         Ok((made, true))
     }
 }

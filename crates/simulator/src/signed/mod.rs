@@ -30,7 +30,7 @@ pub const PROPERTIES: &[Property] = &[
     Property {
         name: "one_leader",
         source: "reference ccf.md, 9.1 (4): MoreThanOneLeaderInv",
-        text: "no view has two leaders",
+        text: "no view has two leaders, also not one before and one after a recovery",
         checker: "Checker::stands, Checker::says",
     },
     Property {
@@ -129,8 +129,9 @@ pub const PROPERTIES: &[Property] = &[
         name: "recovery",
         source: "reference ccf.md, 7.6",
         text: "from one ledger alone the group begins again two views later, with everything \
-               committed that the ledger has; receipts from before lead to the new service",
-        checker: "CftWorld::survive_on_one",
+               committed that the ledger has; receipts from before lead to the new service; nothing \
+               is said to the nodes of before",
+        checker: "CftWorld::survive_on_one, CftWorld::hear",
     },
     Property {
         name: "ledger_files",

@@ -36,6 +36,11 @@ pub struct Shadow {
     signatures: Vec<Seqno>,
     /// Statements about retirements.
     retired: Vec<(Seqno, NodeId)>,
+    /// It recovers the group, or reads its log after a restart: of a recovery in its log it knows that
+    /// nothing before counts.
+    pub renews: bool,
+    /// The last recovery of which it knows that.
+    renewed: Option<Seqno>,
 }
 
 impl Shadow {
@@ -57,6 +62,8 @@ impl Shadow {
             configurations: Vec::new(),
             signatures: Vec::new(),
             retired: Vec::new(),
+            renews: false,
+            renewed: None,
         }
     }
 
@@ -97,16 +104,32 @@ impl Shadow {
         seqno == self.base || self.signatures.binary_search(&seqno).is_ok()
     }
 
+    /// The last signature in its log, or the snapshot that it begins after; 0 if there is none.
+    #[must_use]
+    pub fn last_signature(&self) -> Seqno {
+        self.signatures.last().copied().unwrap_or(self.base)
+    }
+
+    /// Whether its log has a recovery of the group after this entry, which is signed.
+    #[must_use]
+    pub fn is_recovered_after(&self, seqno: Seqno) -> bool {
+        let mut later = self.entries.iter().filter(|made| made.recovers && made.seqno > seqno);
+        later.any(|made| made.seqno < self.last_signature())
+    }
+
     /// Members in force after an entry.
     #[must_use]
     pub fn members_at(&self, seqno: Seqno) -> Option<&(Seqno, Members)> {
         self.configurations.iter().rev().find(|(at, _)| *at <= seqno)
     }
 
-    /// Configurations from the one in force at `seqno` on.
+    /// Configurations from the one in force at `seqno` on. A recovery ends all that were before it,
+    /// without anybody's consent.
     pub fn configurations_from(&self, seqno: Seqno) -> &[(Seqno, Members)] {
         let later = self.configurations.partition_point(|(at, _)| *at <= seqno);
-        &self.configurations[later.saturating_sub(1)..]
+        let renewed = self.renewed.unwrap_or_default();
+        let ended = self.configurations.partition_point(|(at, _)| *at < renewed);
+        &self.configurations[later.saturating_sub(1).max(ended)..]
     }
 
     /// It begins after a snapshot: of this entry, when these members were in force.
@@ -116,6 +139,7 @@ impl Shadow {
         self.retired.clear();
         (self.base, self.base_view) = (seqno, view);
         self.configurations = members.into_iter().collect();
+        self.renewed = None;
         self.commit = seqno;
         self.promised = self.promised.max(seqno);
     }
@@ -148,6 +172,9 @@ impl Shadow {
             if matches!(row, Some((NodeStatus::Retired, true))) {
                 self.retired.push((made.seqno, *node));
             }
+        }
+        if made.recovers && self.renews {
+            self.renewed = Some(made.seqno);
         }
         self.entries.push(made);
         Ok(())
@@ -183,6 +210,7 @@ impl Shadow {
         self.signatures.retain(|at| *at <= after);
         self.configurations.retain(|(at, _)| *at <= after);
         self.retired.retain(|(at, _)| *at <= after);
+        self.renewed = self.renewed.filter(|at| *at <= after);
         Ok(())
     }
 

@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use quorate_consensus::core::{Durable, Env, Time};
-use quorate_consensus::raft::message::{AppendEntriesResponse, VoteResponse};
+use quorate_consensus::raft::message::{AppendEntries, AppendEntriesResponse, VoteResponse};
 use quorate_consensus::raft::{
     Config, Entry, Event, Kind, LogRecord, NewEntry, NodeId, Raft, RaftMessage, RaftStep,
 };
@@ -378,4 +378,74 @@ fn a_write_has_a_mark_of_its_own() {
     let (first, second) = (history.attempt(write).0, history.attempt(write).0);
     assert_eq!(first, second, "a request that is tried again is the same request");
     assert_eq!(marks(&first).len(), 1);
+}
+
+/// A group of which entries 1 to 4 are committed, and which is lost but for a disk with the first two.
+fn lost() -> (One, TxId, TxId) {
+    let mut one = One::new();
+    let first = one.checker.committed().to_vec();
+    let kinds = [Kind::Configuration(BTreeSet::from([id(1)])), Kind::Signature];
+    for (made, kind) in first.iter().zip(kinds) {
+        let (view, seqno, bytes) = (made.view, made.seqno, made.bytes.clone());
+        let fact = Fact::Record(LogRecord::Append(Entry { view, seqno, kind, bytes }));
+        assert_eq!(one.checker.durable(1, vec![fact]), Ok(()));
+    }
+    let (kept, lost) = (TxId::new(2, 2), one.commit(table("k", "v")));
+    one.checker.begin_again(1, 2, vec![id(3), id(4)]);
+    (one, kept, lost)
+}
+
+#[test]
+fn what_was_lost_with_a_group_is_never_made_again() {
+    let (mut one, kept, lost) = lost();
+    assert_eq!(one.checker.committed().len() as u64, kept.seqno);
+    assert_eq!(one.checker.machine(&id(1)), None, "it is gone");
+    assert_eq!(one.checker.member(0).last(), 2);
+    one.checker.is_recovered();
+    let again = append(lost.view, lost.seqno, table("k", "x"));
+    assert_eq!(property(one.checker.durable(0, vec![again])), "log_matching");
+    let other = append(lost.view + 2, lost.seqno, table("k", "x"));
+    assert_eq!(property(one.checker.durable(0, vec![other])), "nothing");
+}
+
+#[test]
+fn a_view_of_before_a_recovery_has_no_leader_after_it() {
+    let (mut one, ..) = lost();
+    let empty = |term| {
+        RaftMessage::AppendEntries(AppendEntries {
+            idx: 0,
+            prev_idx: 0,
+            term,
+            prev_term: 0,
+            leader_commit_idx: 0,
+            term_of_idx: 0,
+            round: 0,
+            entries: Vec::new(),
+        })
+    };
+    assert_eq!(property(one.checker.says(0, None, &empty(2))), "one_leader");
+    assert_eq!(property(one.checker.says(0, None, &empty(4))), "nothing");
+}
+
+#[test]
+fn transactions_that_were_cut_are_invalid_for_ever() {
+    let (one, kept, lost) = lost();
+    let mut history = History::default();
+    // Both were committed, and somebody was told so.
+    let mut before = One::new();
+    assert_eq!(before.commit(table("k", "v")), lost);
+    for tx in [kept, lost] {
+        assert_eq!(property(history.says(tx, TxStatus::Committed, &before.checker)), "nothing");
+    }
+    history.begin_again(7, &one.checker);
+    assert_eq!(property(history.says(kept, TxStatus::Invalid, &one.checker)), "status");
+    assert_eq!(property(history.says(kept, TxStatus::Committed, &one.checker)), "nothing");
+    assert_eq!(property(history.says(lost, TxStatus::Committed, &one.checker)), "status");
+    assert_eq!(property(history.says(lost, TxStatus::Invalid, &one.checker)), "nothing");
+}
+
+#[test]
+fn nothing_is_read_of_what_was_lost() {
+    let (one, _, lost) = lost();
+    assert_eq!(one.checker.kv().get(MAP, b"k", lost.seqno), None);
 }

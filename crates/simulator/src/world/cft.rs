@@ -8,6 +8,7 @@
 //! | `harm` | what a disk may suffer, and which node is lost with it |
 //! | `members` | members: opened, given what arrives, heard |
 //! | `operator` | members added, removed, replaced |
+//! | `second_life` | the group is lost but for one disk, recovered, and goes on |
 //! | `story` | the phases of a seed |
 
 mod clients;
@@ -15,6 +16,7 @@ mod disaster;
 mod harm;
 mod members;
 mod operator;
+mod second_life;
 mod story;
 
 use std::collections::BTreeMap;
@@ -36,6 +38,7 @@ use quorate_replica::wire::{MAGIC, WIRE_VERSION};
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha20Rng;
 
+use self::second_life::SecondLife;
 use super::network::Packet;
 use super::play::{Play, Start};
 use super::{BEGIN, Place, Plan, World, peer};
@@ -57,6 +60,9 @@ pub struct Cft {
     kind: Kind,
     /// What the first node entered the service with.
     service: ServiceSecrets,
+    /// The number of the keys of the first machine's node.
+    first_keys: u64,
+    second_life: SecondLife,
     from_snapshot: bool,
     checker: Checker,
     history: History,
@@ -66,6 +72,8 @@ pub struct Cft {
     asked: BTreeMap<u64, (Asker, usize)>,
     /// Operations that clients have begun.
     begun: usize,
+    /// Operations that were begun before the group was recovered.
+    former_begun: usize,
 }
 
 /// Who asked for something.
@@ -127,12 +135,20 @@ impl CftWorld {
     /// Builds the world of a seed, whose nodes have keys of this kind.
     #[must_use]
     pub fn new(seed: u64, plan: Plan, kind: Kind) -> Self {
-        Self::build(seed, plan, |plan, machines, keys| Cft::new(plan, machines.len(), kind, keys))
+        Self::build(seed, plan, |plan, machines, keys| {
+            Cft::new(plan, machines.len(), kind, keys, SecondLife::new(seed))
+        })
     }
 }
 
 impl Cft {
-    fn new(plan: &Plan, machines: usize, kind: Kind, keys: &mut ChaCha20Rng) -> Self {
+    fn new(
+        plan: &Plan,
+        machines: usize,
+        kind: Kind,
+        keys: &mut ChaCha20Rng,
+        second_life: SecondLife,
+    ) -> Self {
         let mut uuid = [0u8; 16];
         keys.fill_bytes(&mut uuid);
         let group = GroupId(uuid::Builder::from_random_bytes(uuid).into_uuid());
@@ -140,7 +156,7 @@ impl Cft {
         let mut service = [0; 32];
         keys.fill_bytes(&mut service);
         let mut checker = Checker::new(secret.clone());
-        (0..machines).for_each(|machine| checker.join(id_of(kind, machine)));
+        (0..machines as u64).for_each(|number| checker.join(id_of(kind, number)));
         let election_timeout_ms = keys.random_range(300..1_500);
         let mut own = ChaCha20Rng::from_seed(service);
         let recent_entries = if own.random_bool(0.5) { own.random_range(8..200) } else { 4_096 };
@@ -169,6 +185,8 @@ impl Cft {
             secret,
             kind,
             service: kind.found(0, &service, BEGIN),
+            first_keys: 0,
+            second_life,
             from_snapshot: keys.random_bool(0.5),
             checker,
             history: History::default(),
@@ -176,7 +194,15 @@ impl Cft {
             operator: operator::Operator::default(),
             asked: BTreeMap::new(),
             begun: 0,
+            former_begun: 0,
         }
+    }
+}
+
+impl Cft {
+    /// The number of the keys of a machine's node.
+    const fn keys_of(&self, machine: usize) -> u64 {
+        self.first_keys + machine as u64
     }
 }
 
@@ -185,9 +211,9 @@ fn raft_of(driver: &CftDriver<NodeKeys, Watched<FaultyDisk>>) -> Option<&Raft> {
     driver.member().map(|member| member.raft_state())
 }
 
-/// The node on a machine.
-fn id_of(kind: Kind, machine: usize) -> NodeId {
-    NodeId(kind.keys(machine as u64).node().0)
+/// The node with keys of this number.
+fn id_of(kind: Kind, number: u64) -> NodeId {
+    NodeId(kind.keys(number).node().0)
 }
 
 impl Play for Cft {

@@ -121,7 +121,9 @@ impl<P: Play> World<P> {
     }
 
     fn route(&mut self, from: usize, to: Place, packet: &Rc<Packet<P::Checked>>) {
-        if from == to.node || P::misses(self, from, to.node) {
+        // There were more machines before the group was recovered.
+        let is_gone = to.node >= self.nodes.len();
+        if from == to.node || is_gone || P::misses(self, from, to.node) {
             return;
         }
         if self.faulty && self.cut(from, to.node) {

@@ -342,6 +342,7 @@ fn what_is_no_log_is_refused() {
         snapshot: None,
         entries: entries.to_vec(),
         commit_idx,
+        recovered_at: 0,
     };
     let log = [(2, Kind::Configuration(BTreeSet::from([id("z")]))), (2, Kind::Signature)];
     assert!(net.resume(kept(&log, 2)).is_ok());

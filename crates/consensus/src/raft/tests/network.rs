@@ -242,6 +242,7 @@ impl Network {
             snapshot: disk.snapshot.clone(),
             entries: disk.log.iter().map(|e| (e.view, e.kind.clone())).collect(),
             commit_idx,
+            recovered_at: 0,
         };
         let (raft, step) = Raft::resume(config, &mut node.env, kept).expect("a good log");
         node.raft = raft;

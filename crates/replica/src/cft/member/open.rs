@@ -45,6 +45,22 @@ struct LastSignature {
     service: String,
 }
 
+/// What is found in a log that is replayed.
+#[derive(Default)]
+struct Found {
+    last: Option<LastSignature>,
+    /// The last entry with which the group was recovered; 0 if there is none.
+    recovery: Seqno,
+}
+
+impl Found {
+    /// The last recovery that a signature covers. What it began with is committed [7.6].
+    fn recovered_at(&self) -> Seqno {
+        let signed = self.last.as_ref().map_or(0, |last| last.seqno);
+        if self.recovery < signed { self.recovery } else { 0 }
+    }
+}
+
 /// The view that the first node of a service leads, and the place of its first entry (RAFT-37).
 const FIRST: TxId = TxId::new(2, 1);
 
@@ -125,6 +141,7 @@ impl<K: Keys> Member<K> {
             clean_up: false,
             verified_view: 0,
             own: None,
+            starts: false,
             step: MemberStep::new(),
             answers: BTreeMap::new(),
             decided: BTreeMap::new(),
@@ -237,7 +254,7 @@ impl<K: Keys> Member<K> {
             None => None,
         };
         let mut kinds: Vec<(View, Kind)> = Vec::new();
-        let mut last = None;
+        let mut found = Found::default();
         let mut next = self.chain.last_idx() + 1;
         while next <= recovered.last_idx {
             let read = log.entries(next, recovered.last_idx, REPLAY_BYTES);
@@ -246,12 +263,12 @@ impl<K: Keys> Member<K> {
                 return Err(OpenError::Log(format!("entry {next} is missing")));
             }
             for bytes in read {
-                kinds.push(self.replay_entry(next, bytes, &mut last)?);
+                kinds.push(self.replay_entry(next, bytes, &mut found)?);
                 next += 1;
             }
         }
-        if let Some(last) = last {
-            self.check_last(&last).map_err(|what| OpenError::Entry(last.seqno, what))?;
+        if let Some(last) = &found.last {
+            self.check_last(last).map_err(|what| OpenError::Entry(last.seqno, what))?;
         }
         Ok(Kept {
             view: recovered.view,
@@ -259,6 +276,7 @@ impl<K: Keys> Member<K> {
             snapshot,
             entries: kinds,
             commit_idx: recovered.commit_idx.max(self.store.commit_idx()),
+            recovered_at: found.recovered_at(),
         })
     }
 
@@ -266,7 +284,7 @@ impl<K: Keys> Member<K> {
         &mut self,
         seqno: Seqno,
         bytes: Arc<[u8]>,
-        last: &mut Option<LastSignature>,
+        found: &mut Found,
     ) -> Result<(View, Kind), OpenError> {
         let wrong = |what: String| OpenError::Entry(seqno, what);
         let head = Head::read(&bytes).map_err(|e| wrong(e.to_string()))?;
@@ -284,7 +302,10 @@ impl<K: Keys> Member<K> {
             let by = self.identities(&signature).map_err(wrong)?;
             let (node, service) = (by.node.to_owned(), by.service.to_owned());
             let (bytes, previous) = (bytes.clone(), self.chain.last_signature());
-            *last = Some(LastSignature { seqno, bytes, signature, previous, node, service });
+            found.last = Some(LastSignature { seqno, bytes, signature, previous, node, service });
+        }
+        if transaction.writes.iter().any(|(map, ..)| map == SERVICE_ENDORSEMENTS) {
+            found.recovery = seqno;
         }
         let entry = Entry { view: head.id.view, seqno, kind, bytes };
         self.take_entry(&entry, transaction.writes).map_err(wrong)?;
@@ -322,7 +343,9 @@ impl<K: Keys> Member<K> {
         let (bytes, writes) = encoded.map_err(|e| wrong(e.to_string()))?;
         let weight = bytes.len() as u64;
         self.own = Some(writes);
+        self.starts = true;
         self.feed(env, Event::Start { bytes, weight });
+        self.starts = false;
         let mut service = self.service.clone().unwrap_or_else(|| unreachable!("just written"));
         service.status = ServiceStatus::Open;
         let mut writes = WriteSet::new();
@@ -376,7 +399,9 @@ impl<K: Keys> Member<K> {
     }
 
     /// All other nodes have gone for good; the service has a new identity, which vouches for the
-    /// old one.
+    /// old one. That the members among them have retired is stated once this is committed, as ever:
+    /// by that statement nodes that come later, and read this in the log, learn that nothing is to be
+    /// sent to them.
     fn recovery_entry(
         &self,
         env: &Env,
@@ -385,8 +410,8 @@ impl<K: Keys> Member<K> {
     ) -> Result<WriteSet, WriteError> {
         let mut writes = WriteSet::new();
         for (node, row) in &self.nodes.head {
-            let gone =
-                NodeInfo { status: NodeStatus::Retired, retired_committed: true, ..row.clone() };
+            let retired_committed = row.retired_committed || row.status == NodeStatus::Pending;
+            let gone = NodeInfo { status: NodeStatus::Retired, retired_committed, ..row.clone() };
             maps::put_node(&mut writes, &digest(node), &gone)?;
         }
         let before = self.store.head(SERVICE_INFO, &SINGLE);

@@ -6,6 +6,9 @@
 //! The leader writes its digest into the ledger, and with the receipt of that the snapshot is
 //! complete.
 //!
+//! A leader whose log begins after a snapshot, and which has none to give (of before a recovery, or
+//! damaged), takes one as soon as it can, whatever is configured: nobody could join without it.
+//!
 //! What is due by time is due by the leader's clock. A follower's may have begun to count a little
 //! later, so it takes one at any chunk's end after half of the interval; one that the leader does not
 //! vouch for is dropped.
@@ -90,14 +93,21 @@ impl<K: Keys> Member<K> {
         std::mem::take(&mut self.snapshots.complete)
     }
 
-    /// Whether one is due at a transaction: by count, or by time after so many milliseconds.
+    /// Whether this leader can give nobody what was before its log.
+    fn lacks_snapshot(&self) -> bool {
+        self.leads() && self.raft.startup_seqno() > 0 && self.snapshots.latest.is_none()
+    }
+
+    /// Whether one is due at a transaction: by count, by time after so many milliseconds, or because
+    /// it is needed.
     fn is_due(&self, seqno: Seqno, interval_ms: u64) -> bool {
         let (config, last) = (&self.config, self.snapshots.last);
         let after = |count: u64| seqno >= last.saturating_add(count.max(1));
         let by_count = config.snapshot_tx_count > 0 && after(config.snapshot_tx_count);
         let elapsed = self.now.0.saturating_sub(self.snapshots.last_at.0);
         let by_time = interval_ms > 0 && elapsed >= interval_ms;
-        by_count || (by_time && after(config.snapshot_min_tx_count))
+        let needed = by_time || self.lacks_snapshot();
+        by_count || (needed && after(config.snapshot_min_tx_count))
     }
 
     /// Whether the next signature shall end a chunk because a snapshot is due there.

@@ -4,7 +4,7 @@ use quorate_consensus::raft::Role;
 use quorate_ledger::ccf::maps::ServiceStatus;
 
 use super::world::{HashKeys, World, committed, put, secret, write};
-use crate::cft::api::{Answer, Begin, Query, Reply, TxStatus, Wait};
+use crate::cft::api::{Answer, Begin, Command, MemberChange, Query, Reply, TxStatus, Wait};
 
 fn quiet(_: &mut crate::cft::api::Config) {}
 
@@ -89,6 +89,121 @@ fn a_lost_group_is_recovered_from_one_ledger() {
     world.put("s", "k", "4");
     world.run(500);
     world.assert_alike(&[]);
+}
+
+#[test]
+fn a_recovered_group_waits_for_no_node_of_before_whatever_its_disks_forget() {
+    let mut world = World::three(43, quiet);
+    let leader = world.leader().expect("one leads");
+    let old = world.put(&leader, "k", "1");
+    world.run(200);
+    for name in ["a", "b", "c"] {
+        world.kill(name);
+    }
+    let log = world.hosts["a"].log.clone();
+    let stored = 2;
+    world.hosts.clear();
+    let begin = Begin::Recover { secret: secret(), endorsement: "link".to_owned(), handover: None };
+    world.open("r", HashKeys::founder("r", b"another service key"), log, begin);
+    world.run(50);
+    // The commit index is not synced when it is stored: one of long ago may be found.
+    let forget = |world: &mut World, name: &str| {
+        world.kill(name);
+        world.hosts.get_mut(name).expect("a host").log.commit_idx = stored;
+    };
+    forget(&mut world, "r");
+    world.resume("r");
+    world.run_until(10_000, |world| world.leader().is_some());
+    assert_eq!(world.member("r").expect("a member").status(old), TxStatus::Committed);
+    world.put("r", "k", "2");
+    for name in ["s", "t"] {
+        world.join(name, false);
+        world.add(name);
+    }
+    world.run(500);
+    // Those that never recovered anything must not wait either.
+    for name in ["r", "s", "t"] {
+        forget(&mut world, name);
+    }
+    for name in ["r", "s", "t"] {
+        world.resume(name);
+    }
+    world.run_until(20_000, |world| world.leader().is_some());
+    world.put("s", "k", "3");
+    world.run(500);
+    world.assert_alike(&[]);
+}
+
+#[test]
+fn nothing_is_said_to_nodes_of_before_a_recovery() {
+    let mut world = World::three(44, quiet);
+    world.join("d", false);
+    world.run(500);
+    // A change waits for a node that will never have what it needs.
+    let joiner = world.id("d");
+    world.kill("d");
+    let leader = world.leader().expect("one leads");
+    let change = world.command(&leader, Command::Member(MemberChange::Add(joiner)));
+    world.run(2_000);
+    assert!(world.replies[&change].result.is_ok());
+    for name in ["a", "b", "c"] {
+        world.kill(name);
+    }
+    let log = world.hosts[&leader].log.clone();
+    world.hosts.clear();
+    let begin = Begin::Recover { secret: secret(), endorsement: "link".to_owned(), handover: None };
+    world.open("r", HashKeys::founder("r", b"another service key"), log, begin);
+    let raft = |world: &World, name: &str| {
+        let raft = world.member(name).expect("a member").raft_state();
+        (raft.learners().clone(), raft.peers().keys().copied().collect::<Vec<_>>())
+    };
+    assert_eq!(raft(&world, "r"), (Default::default(), Vec::new()));
+    world.run(200);
+    for name in ["s", "t"] {
+        world.join(name, false);
+        world.add(name);
+    }
+    world.put("r", "k", "1");
+    // A node that was not there then leads.
+    world.isolate("r");
+    world.run_until(20_000, |world| world.leader().is_some_and(|name| name != "r"));
+    let next = world.leader().expect("one leads");
+    let mut others: Vec<_> = ["r", "s", "t"].into_iter().filter(|name| *name != next).collect();
+    others.sort_unstable_by_key(|name| world.id(name));
+    let others: Vec<_> = others.into_iter().map(|name| world.id(name)).collect();
+    assert_eq!(raft(&world, &next), (Default::default(), others));
+}
+
+#[test]
+fn nodes_can_join_a_group_recovered_from_a_ledger_without_its_beginning() {
+    let mut world = World::lone(45, |config| config.snapshot_tx_count = 50);
+    for n in 0..120 {
+        world.put("a", &n.to_string(), "v");
+    }
+    world.join("b", true);
+    world.add("b");
+    world.put("b", "k", "v");
+    world.run(500);
+    world.kill("a");
+    world.kill("b");
+    let log = world.hosts["b"].log.clone();
+    assert!(log.base > 0, "it began with a snapshot");
+    world.hosts.clear();
+    // No snapshot will be due.
+    world.settings = |config| config.snapshot_tx_count = 0;
+    let begin = Begin::Recover { secret: secret(), endorsement: "link".to_owned(), handover: None };
+    world.open("r", HashKeys::founder("r", b"another service key"), log, begin);
+    world.run(200);
+    for (name, from_snapshot) in [("s", true), ("t", false)] {
+        world.join(name, from_snapshot);
+        world.add(name);
+    }
+    world.put("t", "k", "w");
+    world.run(500);
+    world.assert_alike(&[]);
+    let entries = world.driver("r").log().entries.len();
+    world.run(5_000);
+    assert_eq!(world.driver("r").log().entries.len(), entries, "one snapshot is enough");
 }
 
 #[test]

@@ -77,11 +77,10 @@ fn earlier(link: &str, service: &str) -> Option<String> {
 
 /// What a receipt proves, if it holds for this service.
 pub(super) fn check_receipt(receipt: &Receipt, service: &str) -> Result<Proven, String> {
-    let issuer = match receipt.service_endorsements.as_deref() {
-        None => Some(service.to_owned()),
-        Some([link]) => earlier(link, service),
-        Some(_) => None,
-    };
+    // The first link is the oldest.
+    let links = receipt.service_endorsements.as_deref().unwrap_or_default();
+    let issuer =
+        links.iter().rev().try_fold(service.to_owned(), |issuer, link| earlier(link, &issuer));
     if issuer.is_none_or(|issuer| receipt.cert != issued(&receipt.node(), &issuer)) {
         return Err("the certificate is not that of the node".to_owned());
     }

@@ -96,7 +96,7 @@ impl CftWorld {
     }
 
     fn value(&mut self) -> Value {
-        let number = self.play.begun as u64;
+        let number = (self.play.former_begun + self.play.begun) as u64;
         let mut value = number.to_be_bytes().to_vec();
         let more = self.clients.random_range(0..60);
         value.resize(8 + more, 0);

@@ -19,10 +19,14 @@ const TURNS: u64 = 20;
 impl CftWorld {
     /// Loses everything but one disk, and recovers.
     pub(super) fn survive_on_one(&mut self) {
+        // In a second life a node that has not read as far as the recovery has a ledger of the service
+        // of before; the operator, who has the key of the newest one, does not choose it.
+        let cut = self.play.second_life.cut();
         let has_signed = |node: &usize| {
             let shadow = self.play.checker.member(*node);
             self.nodes[*node].health.is_good()
                 && (1..=shadow.last()).any(|at| shadow.is_signature(at))
+                && (cut == 0 || shadow.base() > cut || shadow.is_recovered_after(cut))
         };
         let whole: Vec<usize> = (0..self.nodes.len()).filter(has_signed).collect();
         if whole.is_empty() {

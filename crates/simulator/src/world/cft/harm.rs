@@ -177,7 +177,7 @@ impl CftWorld {
         let mut keys = ChaCha20Rng::from_rng(&mut self.rng);
         let machine = Machine::new(&self.plan, &mut self.rng, &mut keys);
         let fresh = self.nodes.len();
-        self.play.checker.join(id_of(self.play.kind, fresh));
+        self.play.checker.join(id_of(self.play.kind, self.play.keys_of(fresh)));
         self.by_member.entry(machine.member.public()).or_default().push(fresh);
         self.nodes.push(machine);
         let later = self.now + self.rng.random_range(500..5_000) * MS;

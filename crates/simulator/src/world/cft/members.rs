@@ -78,6 +78,9 @@ impl CftWorld {
             result => self.check(result),
         }
         let (config, begin, keys) = self.manner(node, is_empty);
+        if matches!(begin, Begin::Recover { .. }) {
+            self.play.checker.recovers(node);
+        }
         let seat = &mut self.nodes[node].seats[0];
         seat.env = Env { now, rng: ChaCha20Rng::seed_from_u64(seed) };
         match CftDriver::open(&mut seat.env, config, begin, keys, recovered, log) {
@@ -115,7 +118,7 @@ impl CftWorld {
     pub(super) fn manner(&self, node: usize, is_empty: bool) -> (Config, Begin, NodeKeys) {
         let machine = &self.nodes[node];
         let seat = &machine.seats[0];
-        let mut keys = self.play.kind.keys(node as u64);
+        let mut keys = self.play.kind.keys(self.play.keys_of(node));
         let begin = match &seat.record.admission {
             // With its secrets stored, but nothing in its log, a node is still a joiner.
             Some(admission) if !is_empty => {
@@ -129,10 +132,12 @@ impl CftWorld {
             _ => {
                 keys.enter(&self.play.service).expect("its own service");
                 let secret = self.play.secret.clone();
-                if is_empty {
-                    Begin::Create { genesis: BTreeMap::new(), secret }
-                } else {
-                    Begin::Resume { secret }
+                match self.recovery(node, &keys) {
+                    _ if is_empty => Begin::Create { genesis: BTreeMap::new(), secret },
+                    Some((endorsement, handover)) => {
+                        Begin::Recover { secret, endorsement, handover }
+                    }
+                    None => Begin::Resume { secret },
                 }
             }
         };
@@ -235,6 +240,10 @@ impl CftWorld {
                 if group != self.play.group || from != own {
                     let text = format!("{place} says something as {from} in {group}");
                     return self.fail("truthful_packets", text);
+                }
+                if self.play.checker.machine(&whom).is_none() {
+                    let text = format!("{place} says something to {whom}, lost with the group");
+                    return self.fail("recovery", text);
                 }
                 let there = match to {
                     Address::Peer(peer) => self.play.checker.machine(&whom) == Some(node_of(peer)),

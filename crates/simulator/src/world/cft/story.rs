@@ -15,10 +15,15 @@ use crate::world::{MS, Outcome};
 const SETUP_MS: u64 = 120_000;
 
 impl CftWorld {
-    /// Runs set-up, the faulty phase and the healing phase.
+    /// Runs set-up, the faulty phase and the healing phase; in some seeds once more, after the group
+    /// was lost and recovered.
     #[must_use]
     pub fn run(mut self) -> Outcome {
         let recovery_ms = self.phases();
+        if self.violation.is_none() && self.play.second_life.is_wanted() {
+            self.examine();
+            self.live_again();
+        }
         self.outcome(recovery_ms)
     }
 
@@ -57,8 +62,7 @@ impl CftWorld {
         let founders = self.plan.founders();
         self.start(0);
         let end = self.now + SETUP_MS * MS;
-        let leads = |world: &mut Self| world.leader() == Some(0);
-        if !self.run_until(end, leads) {
+        if !self.leads_alone(end) || !self.is_shaken(end) {
             return self.fail("progress_after_heal", "set-up: the first node does not lead");
         }
         self.operator_soon();
@@ -74,6 +78,11 @@ impl CftWorld {
         if !joined {
             self.fail("progress_after_heal", "set-up: the founders did not become members");
         }
+    }
+
+    /// Lets things happen until the first machine leads.
+    pub(super) fn leads_alone(&mut self, end: u64) -> bool {
+        self.run_until(end, |world| world.leader() == Some(0))
     }
 
     /// The machine that leads the highest view.
@@ -190,13 +199,20 @@ impl CftWorld {
     /// committed transactions hold.
     fn verify_ledgers(&mut self) {
         let kind = self.play.kind;
-        let service = self.play.service.service_certificate.clone();
         for node in 0..self.nodes.len() {
             let Some(driver) = &self.nodes[node].seats[0].member else { continue };
             let Some(commit) = raft_of(driver).map(Raft::commit_idx) else { continue };
             let base = driver.log().inner().base();
             let mut result = Ok(());
-            for seqno in (base + 1..=commit).rev().step_by(7).take(5) {
+            // One that has not read as far as the recovery knows the service of before only.
+            let second_life = &self.play.second_life;
+            let former = second_life.former().filter(|_| commit <= second_life.cut());
+            let service = former.unwrap_or(&self.play.service).service_certificate.clone();
+            let newest = (base + 1..=commit).rev().step_by(7).take(5);
+            // Of before the group was recovered.
+            let cut = second_life.cut();
+            let former = (base + 1..=cut.min(commit)).rev().step_by(11).take(3);
+            for seqno in newest.chain(former) {
                 let Some(made) = self.play.checker.committed_at(seqno) else { continue };
                 let tx = TxId::new(made.view, seqno);
                 let answer = driver.query(&Query::Receipt(tx));
@@ -224,7 +240,7 @@ impl CftWorld {
     }
 
     fn validated(&self, node: usize) -> Result<(), String> {
-        let keys = self.play.kind.keys(node as u64);
+        let keys = self.play.kind.keys(self.play.keys_of(node));
         let mut validator = Validator::new(&keys, Some(self.play.secret.clone()));
         let files = self.ledger_files(node).into_iter();
         let mut files: Vec<(ChunkName, Vec<u8>)> = files
