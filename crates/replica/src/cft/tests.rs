@@ -4,4 +4,5 @@ mod basics;
 mod changes;
 mod disasters;
 mod faults;
+mod restarts;
 mod world;
