@@ -16,7 +16,6 @@ use quorate_ledger::ids::GroupId;
 use quorate_replica::cft::api::{
     Address, Answer, Command, Error, Input, Notice, Output, Query, Reply, Ticket,
 };
-use quorate_replica::cft::log::Log as _;
 use quorate_replica::cft::{CftDriver, Turn};
 use tokio::sync::{mpsc, oneshot};
 
