@@ -128,6 +128,10 @@ pub struct ScenarioArgs {
     /// Give election timers a random head start drawn from this seed; 0 for none.
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
+    /// Run each file without head starts, and again with each of N seeds from SEED (or 1) on: a file
+    /// whose verdict hangs on the timers fails with one of them.
+    #[arg(long, value_name = "N", default_value_t = 0, conflicts_with = "dump")]
+    pub jitter: u64,
     /// Write the state after the last command of one file as a JSON object, and nothing else.
     #[arg(long)]
     pub dump: bool,
