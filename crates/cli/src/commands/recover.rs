@@ -7,7 +7,7 @@ use std::sync::Arc;
 use quorate_node::config::{NodeConfig, Overrides};
 use quorate_node::keystore::{Keystore, password_of};
 use quorate_node::node::lock;
-use quorate_node::service::{self, Recovered, Recovery};
+use quorate_node::service::{self, Recovered, Recovery, ServiceError};
 use serde_json::{Value, json};
 
 use super::member::confirm;
@@ -105,8 +105,12 @@ fn recover(config: NodeConfig, group: &str, dir: PathBuf) -> Result<Recovered> {
         rpc_address: config.api.public_url.unwrap_or(listen),
     };
     service::recover(recovery).map_err(|e| {
-        CliError::failed(e.to_string())
-            .hint("nothing is lost: run it again, it goes on where it ended")
+        let hint = match e {
+            // It says itself what to do.
+            ServiceError::OtherService { .. } => "nothing has changed",
+            _ => "nothing is lost: run it again, it goes on where it ended",
+        };
+        CliError::failed(e.to_string()).hint(hint)
     })
 }
 

@@ -133,6 +133,15 @@ pub enum ServiceError {
         /// The group.
         group: GroupId,
     },
+    /// The ledger is of another service than the keystore: from before a recovery, mostly.
+    #[error(
+        "group {group}: the keystore has the keys of another service than the ledger; recover from the \
+         ledger that goes with it, or restore service-{group}.key of the ledger's time"
+    )]
+    OtherService {
+        /// The group.
+        group: GroupId,
+    },
     /// A recovered service did not commit its first entries.
     #[error("group {group}: the recovered service commits nothing {why}")]
     Unfinished {

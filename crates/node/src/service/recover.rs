@@ -72,8 +72,8 @@ pub fn recover(recovery: Recovery) -> Result<Recovered, ServiceError> {
     let earlier = identity.read()?.and_then(|keys| keys.membership);
     let earlier = earlier.ok_or(ServiceError::NoKey { group })?;
     let clock = Clock::start();
-    let (keys, founded) = match keystore.recovering_keys(group)? {
-        Some(ServiceKeys { node_key, membership: Some(founded) }) => (node_key, founded),
+    let (keys, founded, begun) = match keystore.recovering_keys(group)? {
+        Some(ServiceKeys { node_key, membership: Some(founded) }) => (node_key, founded, true),
         _ => {
             let node_key = NodeKeys::generate();
             let founded = NodeKeys::found(&node_key, &rpc_address, clock.now().0);
@@ -82,7 +82,7 @@ pub fn recover(recovery: Recovery) -> Result<Recovered, ServiceError> {
             let membership = Some(founded.clone());
             let keys = ServiceKeys { node_key: node_key.clone(), membership };
             keystore.set_recovering_keys(group, &keys)?;
-            (node_key, founded)
+            (node_key, founded, false)
         }
     };
     let peer =
@@ -109,6 +109,16 @@ pub fn recover(recovery: Recovery) -> Result<Recovered, ServiceError> {
             (driver, turn)
         }
         other => {
+            // A new identity that is linked to another one than the ledger's would leave every receipt
+            // of before without a service.
+            if let Ok((driver, _)) = &other
+                && ![&earlier, &founded].iter().any(|kept| has_service(driver, kept))
+            {
+                if !begun {
+                    keystore.remove_recovering_keys(group)?;
+                }
+                return Err(ServiceError::OtherService { group });
+            }
             // The log is opened again.
             drop(other);
             let (node, secret) = enter()?;
@@ -126,16 +136,24 @@ pub fn recover(recovery: Recovery) -> Result<Recovered, ServiceError> {
     Ok(Recovered { node_id, committed, service_certificate })
 }
 
+/// The service of a log, signed or not.
+fn service_of(driver: &Driver) -> Option<ServiceInfo> {
+    let row = driver.member()?.store().head(SERVICE_INFO, &SINGLE)?;
+    read_row(SERVICE_INFO, row).ok()
+}
+
+/// Whether the service of a log is one whose keys there are.
+fn has_service(driver: &Driver, keys: &Membership) -> bool {
+    service_of(driver).is_none_or(|service| service.cert == keys.service_certificate)
+}
+
 /// Whether the service of a log is that of a certificate, and signed: so no restart drops it.
 fn is_of(driver: &Driver, certificate: &str) -> bool {
-    let Some(member) = driver.member() else { return false };
-    let service = member.store().head(SERVICE_INFO, &SINGLE);
-    let service = service.and_then(|row| read_row::<ServiceInfo>(SERVICE_INFO, row).ok());
     let signed = match driver.query(&Query::State) {
         Ok(Answer::State(state)) => state.last_signed_seqno,
         _ => 0,
     };
-    service.is_some_and(|service| {
+    service_of(driver).is_some_and(|service| {
         let created = service.current_service_create_txid.map_or(0, |tx| tx.seqno);
         service.cert == certificate && (1..=signed).contains(&created)
     })

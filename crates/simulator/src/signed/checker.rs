@@ -469,11 +469,12 @@ impl Checker {
         broken("leader_completeness", who, text)
     }
 
-    /// What a leader believes that others of its view have is on their disks.
+    /// What a leader believes that others of its view have is on their disks, unless these are lost.
     fn matches(&self, who: usize, raft: &Raft) -> Checked {
         for (id, peer) in raft.peers() {
             let Some(member) = self.machine(id).map(|node| &self.members[node]) else { continue };
-            if member.view == raft.view() && peer.matched > member.last() && !member.uncertain {
+            let known = !member.uncertain && !member.gone;
+            if member.view == raft.view() && peer.matched > member.last() && known {
                 let (matched, last) = (peer.matched, member.last());
                 let text = format!("believes that {id} has {matched}, it has {last}");
                 return broken("durable_before_said", who, text);

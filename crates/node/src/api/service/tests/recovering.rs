@@ -90,6 +90,18 @@ async fn a_recovery_may_end_anywhere_and_is_done_again() {
     let again = recovered(&dir, group).await.expect("recovered");
     assert_eq!((&again.node_id, again.committed), (&first.node_id, first.committed));
 
+    // A ledger of before the recovery does not go with the keys of after it.
+    let after = tempfile::tempdir().expect("a directory");
+    copy(&log, after.path());
+    std::fs::remove_dir_all(&log).expect("removed");
+    copy(before.path(), &log);
+    let error = recovered(&dir, group).await.expect_err("refused");
+    assert!(matches!(error, ServiceError::OtherService { .. }), "{error}");
+    assert_eq!(keys.recovering_keys(group).expect("reads"), None);
+    assert_eq!(keys.service_keys(group).expect("reads").expect("keys").node_key, new.node_key);
+    std::fs::remove_dir_all(&log).expect("removed");
+    copy(after.path(), &log);
+
     // It ended when all was done but the tidying up: the node starts.
     keys.set_recovering_keys(group, &new).expect("written");
     drop(keys);
