@@ -4,7 +4,8 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use quorate_consensus::raft::message::AppendEntries;
-use quorate_consensus::raft::{Entry, Seqno};
+use quorate_consensus::raft::{Entry, Seqno, View};
+use quorate_ledger::ccf::Head;
 
 use crate::cft::keys::Keys;
 use crate::cft::log::Log;
@@ -27,25 +28,35 @@ pub(super) enum Withheld {
 
 /// Puts the entries into a message; fewer than it announces if no more may be read back, which takes
 /// them off `read_back` (in bytes).
+///
+/// A message is filled when its turn has ended. In the same turn the node may have begun to follow a
+/// later leader, whose entries are in those places now, in memory before they are on the disk: only
+/// entries of the view that the message says are put in.
 pub(super) fn fill<K: Keys, L: Log>(
     member: &Member<K>,
     log: &L,
     mut append: AppendEntries,
     read_back: &mut usize,
 ) -> Result<AppendEntries, Withheld> {
-    let first = append.prev_idx + 1;
+    let (first, view) = (append.prev_idx + 1, append.term_of_idx);
     let is_whole = if append.idx <= append.prev_idx {
         append.fill([])
     } else if member.recent().get(first).is_some() {
-        append.fill((first..=append.idx).map_while(|at| member.recent().get(at).cloned()))
+        let recent = (first..=append.idx).map_while(|at| member.recent().get(at));
+        append.fill(recent.take_while(|entry| entry.view == view).cloned())
     } else {
-        let bytes = read_back_of(log, first..=append.idx, read_back)?;
+        let mut bytes = read_back_of(log, first..=append.idx, read_back)?;
+        let found = !bytes.is_empty();
+        bytes.truncate(bytes.iter().take_while(|entry| is_of(entry, view)).count());
         if bytes.is_empty() {
-            let is_before = first <= member.raft_state().startup_seqno();
-            return Err(if is_before { Withheld::Gone } else { Withheld::RolledBack });
+            let raft = member.raft_state();
+            return Err(match first {
+                _ if first <= raft.startup_seqno() => Withheld::Gone,
+                _ if found && raft.view_at(first) == view => Withheld::Damaged,
+                _ => Withheld::RolledBack,
+            });
         }
         append.idx = append.prev_idx + bytes.len() as u64;
-        let view = append.term_of_idx;
         let entries = (first..).zip(bytes).map(|(seqno, bytes)| {
             let kind = member.kind_at(seqno, &bytes);
             Entry { view, seqno, kind, bytes }
@@ -69,4 +80,8 @@ fn read_back_of<L: Log>(
         .map_err(|error| if L::is_damage(&error) { Withheld::Damaged } else { Withheld::Failed })?;
     *read_back = read_back.saturating_sub(found.iter().map(|entry| entry.len()).sum());
     Ok(found)
+}
+
+fn is_of(entry: &[u8], view: View) -> bool {
+    Head::read(entry).is_ok_and(|head| head.id.view == view)
 }

@@ -411,3 +411,29 @@ fn a_leader_with_damage_that_nobody_needs_leads_on() {
     assert_eq!((world.leader().as_ref(), view(&world)), (Some(&leader), before));
     assert_eq!(world.driver(&leader).stats().unreadable, 0);
 }
+
+#[test]
+fn a_leader_that_learns_in_one_turn_that_another_leads_sends_no_entry_as_its_own() {
+    let mut world = World::three(68, quiet);
+    let former = world.leader().expect("one leads");
+    world.put(&former, "k", "1");
+    // It is given a write so large that it is to be sent at once, and then hears of the next leader.
+    world.paused = Some(former.clone());
+    let large = "2".repeat(20_000);
+    let lost = world.command(&former, write(vec![put("k", &large)], Wait::Response));
+    let others = |world: &World| {
+        let mut others = world.running().into_iter().filter(|name| *name != former);
+        others.find(|name| world.member(name).is_some_and(|member| member.leads()))
+    };
+    world.run_until(20_000, |world| others(world).is_some());
+    let next = others(&world).expect("another leads");
+    world.put(&next, "k", "3");
+    world.paused = None;
+    world.run(3_000);
+    assert!(matches!(
+        &world.replies[&lost].result,
+        Ok(Reply::Written { status: TxStatus::Pending, .. })
+    ));
+    assert_eq!(world.value(&former, "k").as_deref(), Some("3"));
+    world.assert_alike(&[]);
+}

@@ -6,13 +6,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use quorate_consensus::core::{Durable, Env, Time};
-use quorate_consensus::raft::{LogRecord, NodeId, Phase, Role, Seqno};
+use quorate_consensus::raft::{LogRecord, NodeId, Phase, RaftMessage, Role, Seqno};
 use quorate_crypto::cipher::SymmetricKey;
 use quorate_crypto::hash::{Digest, Hasher, sha256};
 use quorate_crypto::recipient::EncryptKey;
 use quorate_ledger::ccf::maps::NodeId as LedgerNodeId;
 use quorate_ledger::ccf::signature::{Identities, NotaryError, ServiceSecrets, Signed};
-use quorate_ledger::ccf::{LedgerSecret, Notary, TxId, snapshot};
+use quorate_ledger::ccf::{Head, LedgerSecret, Notary, TxId, snapshot};
 use quorate_ledger::ids::GroupId;
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng as _, SeedableRng as _};
@@ -285,6 +285,8 @@ pub struct World {
     queue: BTreeMap<(u64, u64), Flight>,
     next: u64,
     pub cut: BTreeSet<(String, String)>,
+    /// What it is given waits for it; all of that is one turn then.
+    pub paused: Option<String>,
     /// Of a thousand packets.
     pub loss: u32,
     /// Longest delay in ms; the shortest is 1.
@@ -327,6 +329,7 @@ impl World {
             queue: BTreeMap::new(),
             next: 0,
             cut: BTreeSet::new(),
+            paused: None,
             loss: 0,
             delay: 1,
             replies: BTreeMap::new(),
@@ -515,7 +518,8 @@ impl World {
         loop {
             self.take_turns();
             let now = self.env.now.0;
-            let wakes = self.hosts.values().filter_map(|host| host.wake).map(|wake| wake.0);
+            let awake = self.hosts.iter().filter(|(name, _)| self.paused.as_ref() != Some(name));
+            let wakes = awake.filter_map(|(_, host)| host.wake).map(|wake| wake.0);
             let arrivals = self.queue.first_key_value().map(|((at, _), _)| *at);
             let next = wakes.chain(arrivals).filter(|at| *at > now).min().unwrap_or(end);
             if next > end {
@@ -545,7 +549,8 @@ impl World {
         for name in self.hosts.keys().cloned().collect::<Vec<_>>() {
             let Some(host) = self.hosts.get_mut(&name) else { continue };
             let due = host.wake.is_some_and(|wake| wake.0 <= now);
-            if host.driver.is_none() || (host.inputs.is_empty() && !due) {
+            let paused = self.paused.as_ref() == Some(&name);
+            if host.driver.is_none() || paused || (host.inputs.is_empty() && !due) {
                 continue;
             }
             let mut inputs = std::mem::take(&mut host.inputs);
@@ -612,6 +617,7 @@ impl World {
 
     fn post(&mut self, from: &str, to: String, packet: Arc<[u8]>) {
         self.packets += 1;
+        assert_entries_are_theirs(&packet);
         if self.env.rng.next_u64() % 1_000 < u64::from(self.loss) {
             return;
         }
@@ -659,5 +665,19 @@ impl World {
     pub fn value(&self, name: &str, key: &str) -> Option<String> {
         let value = self.member(name)?.store().committed().get("records", key.as_bytes())?;
         Some(String::from_utf8_lossy(value).into_owned())
+    }
+}
+
+/// Entries that are sent are of the view and the place that the message says.
+fn assert_entries_are_theirs(packet: &[u8]) {
+    let (_, packet) = Packet::decode(packet).expect("what members send decodes");
+    let Packet::Raft { messages, .. } = packet else { return };
+    for message in messages {
+        let RaftMessage::AppendEntries(append) = message else { continue };
+        for (seqno, entry) in (append.prev_idx + 1..).zip(append.entries) {
+            let id = Head::read(&entry.bytes).expect("an entry").id;
+            let said = (append.term_of_idx, seqno);
+            assert_eq!([(id.view, id.seqno), (entry.view, entry.seqno)], [said; 2], "what is sent");
+        }
     }
 }
