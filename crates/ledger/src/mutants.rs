@@ -98,6 +98,8 @@ pub enum Mutant {
     RaftViewUnwritten,
     /// Raft: entries are not written before the ACK leaves.
     RaftAckUnwritten,
+    /// Raft: the commit that ends a configuration is not written before anybody hears of it.
+    RaftEndUnwritten,
     /// A member of signed Raft: it acknowledges entries while its disk still writes them.
     CftAckAhead,
     /// A member of signed Raft: its log does not sync what it appends.
@@ -126,7 +128,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// Those of signed Raft.
-    pub const RAFT: [Self; 22] = [
+    pub const RAFT: [Self; 23] = [
         Self::RaftUnionQuorum,
         Self::RaftOldViewCounted,
         Self::RaftNackCounts,
@@ -149,6 +151,7 @@ impl Mutant {
         Self::RaftVoteUnwritten,
         Self::RaftViewUnwritten,
         Self::RaftAckUnwritten,
+        Self::RaftEndUnwritten,
     ];
 
     /// Those of members of signed Raft, around its core.

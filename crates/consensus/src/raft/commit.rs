@@ -65,8 +65,13 @@ impl Raft {
         self.apply_retirements(turn);
         let configurations = self.configurations.len();
         self.drop_superseded_configurations(turn);
-        if self.role == Some(Role::Leader) && self.configurations.len() < configurations {
-            turn.output(Output::CleanUp);
+        if self.configurations.len() < configurations {
+            if !mutated(Mutant::RaftEndUnwritten) {
+                turn.record(LogRecord::Commit(idx));
+            }
+            if self.role == Some(Role::Leader) {
+                turn.output(Output::CleanUp);
+            }
         }
         self.add_missing_peers(turn);
     }

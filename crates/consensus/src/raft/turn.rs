@@ -24,6 +24,10 @@ pub enum LogRecord {
         /// The last one that stays.
         after: Seqno,
     },
+    /// Everything up to this signature is committed, which ends a configuration: whoever resumes
+    /// must not wait for nodes of it any more, which may be switched off now. Commits that end none
+    /// are in no record; a node that has forgotten them learns them again.
+    Commit(Seqno),
 }
 
 /// What a node tells the rest of its process.

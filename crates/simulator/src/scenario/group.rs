@@ -26,6 +26,8 @@ pub struct Written {
     pub log: Vec<Entry>,
     /// The last vote record.
     pub vote: (View, Option<NodeId>),
+    /// The last commit that ended a configuration.
+    pub commit: Seqno,
 }
 
 impl Durable<LogRecord> for Written {
@@ -39,6 +41,7 @@ impl Durable<LogRecord> for Written {
                 LogRecord::Truncate { after } => {
                     self.log.truncate(usize::try_from(*after).unwrap_or(usize::MAX));
                 }
+                LogRecord::Commit(seqno) => self.commit = *seqno,
             }
         }
         Ok(())
@@ -293,19 +296,25 @@ impl Group {
     }
 
     /// Stops a node and starts it again with what it has written; what it wanted to send is lost.
-    /// `commit_idx` is the commit index that it had stored.
+    /// `commit_idx` is the commit index that it had stored beside its records.
     ///
     /// # Errors
-    /// If there is no such node, or what it has written is no log.
+    /// If there is no such node, what it has written is no log, or a configuration counts again that
+    /// had ended.
     pub fn restart(&mut self, id: NodeId, commit_idx: Seqno) -> Result<(), String> {
         let Some(node) = self.nodes.get_mut(&id) else {
             return Err(format!("there is no node {id}"));
         };
         let (view, voted_for) = node.written.vote;
         let entries = node.written.log.iter().map(|e| (e.view, e.kind.clone())).collect();
+        let commit_idx = commit_idx.max(node.written.commit);
+        let ended = node.raft.configurations().first().map(|first| first.idx);
         let kept = Kept { view, voted_for, entries, commit_idx, ..Kept::default() };
         let resumed = Raft::resume(node.config.clone(), &mut node.env, kept);
         let (raft, step) = resumed.map_err(|error: RestartError| error.to_string())?;
+        if let Some(first) = raft.configurations().first().filter(|first| Some(first.idx) < ended) {
+            return Err(format!("configuration {} of node {id} counts again", first.idx));
+        }
         node.raft = raft;
         node.outbox.clear();
         self.absorb(id, step)

@@ -178,5 +178,5 @@ fn a_node_that_restarts_keeps_its_log() {
     let before = dump::dump(&group);
     group.restart(id, 5).expect("it has a log");
     assert_eq!(dump::dump(&group), before);
-    group.restart(id, 3).expect_err("entry 3 is no signature");
+    group.restart(id, 6).expect_err("there is no entry 6");
 }

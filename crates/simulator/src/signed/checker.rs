@@ -23,6 +23,8 @@ pub struct Found {
     pub view: View,
     /// Its vote.
     pub voted_for: Option<NodeId>,
+    /// What it knows to be committed.
+    pub commit: Seqno,
     /// Its log begins after this entry.
     pub base: Seqno,
     /// All entries.
@@ -187,7 +189,7 @@ impl Checker {
                 || first.entry(made.seqno).is_some_and(|own| own.view == made.view)
         };
         self.made.keep(is_left);
-        (first.commit, first.gone) = (0, false);
+        (first.commit, first.kept, first.gone) = (0, 0, false);
         self.members.clear();
         self.by_id.clear();
         nodes.into_iter().for_each(|id| self.join(id));
@@ -240,6 +242,11 @@ impl Checker {
             Fact::Record(LogRecord::Truncate { after }) => {
                 let cut = self.members[who].truncate(after);
                 cut.or_else(|text| broken("commit_safety", who, text))
+            }
+            Fact::Record(LogRecord::Commit(seqno)) => {
+                let kept = &mut self.members[who].kept;
+                *kept = seqno.max(*kept);
+                Ok(())
             }
             Fact::Installed(seqno) => self.installs(who, seqno),
         })
@@ -448,6 +455,11 @@ impl Checker {
             let text = format!("active configurations are {found:?}, not {expected:?}");
             return broken("configurations", who, text);
         }
+        if let Some(at) = member.ended().filter(|at| *at > member.kept) {
+            let text = format!("counts no configuration before {at}");
+            let kept = format!("its disk was given commit {}", member.kept);
+            return broken("durable_before_said", who, format!("{text}; {kept}"));
+        }
         let expected = member.phase();
         if raft.phase() != expected {
             let text = format!("is {:?}, by its log {expected:?}", raft.phase());
@@ -544,6 +556,10 @@ impl Checker {
             let text = format!("was in view {}, and is in {} again", member.view, found.view);
             return broken("durability", who, text);
         }
+        if found.commit < member.kept {
+            let text = format!("ended a configuration with commit {}, finds", member.kept);
+            return broken("durability", who, format!("{text} {}", found.commit));
+        }
         let same = found.voted_for == member.voted_for;
         if found.view == member.view && !same && !(uncertain && member.voted_for.is_none()) {
             let text = format!(
@@ -565,7 +581,7 @@ impl Checker {
         let old = self.members[who].clone();
         let mut fresh = Shadow::new(old.id);
         (fresh.view, fresh.voted_for) = (found.view, found.voted_for);
-        (fresh.promised, fresh.renews) = (old.promised, true);
+        (fresh.promised, fresh.kept, fresh.renews) = (old.promised, found.commit, true);
         self.members[who] = fresh;
         if found.base > 0 {
             let promised = old.promised;

@@ -27,6 +27,8 @@ pub struct Shadow {
     pub commit: Seqno,
     /// What it has ever known to be committed.
     pub promised: Seqno,
+    /// What its disk was given as committed, or was found to say.
+    pub kept: Seqno,
     /// Its log begins after this entry.
     base: Seqno,
     base_view: View,
@@ -56,6 +58,7 @@ impl Shadow {
             peak: 0,
             commit: 0,
             promised: 0,
+            kept: 0,
             base: 0,
             base_view: 0,
             entries: Vec::new(),
@@ -142,6 +145,7 @@ impl Shadow {
         self.renewed = None;
         self.commit = seqno;
         self.promised = self.promised.max(seqno);
+        self.kept = self.kept.max(seqno);
     }
 
     /// The next entry is in its log.
@@ -220,6 +224,15 @@ impl Shadow {
             idx: *idx,
             nodes: members.keys().copied().collect::<BTreeSet<NodeId>>(),
         })
+    }
+
+    /// The commit that ended the last configuration that does not count any more, if there is one.
+    #[must_use]
+    pub fn ended(&self) -> Option<Seqno> {
+        let all = self.configurations_from(0);
+        let active = self.configurations_from(self.commit);
+        let first = active.first().map(|(at, _)| *at)?;
+        (all.len() > active.len()).then_some(first)
     }
 
     /// How far its own retirement must be.

@@ -153,7 +153,7 @@ fn an_honest_node_is_believed() {
     assert_eq!(value(2), None);
     assert_eq!(value(3), Some(Value::from(&b"1"[..])));
     let entries: Vec<_> = one.checker.committed().iter().map(|made| made.bytes.clone()).collect();
-    let found = Found { view: 2, voted_for: None, base: 0, entries };
+    let found = Found { view: 2, voted_for: None, commit: 4, base: 0, entries };
     assert_eq!(one.checker.reopened(0, &found), Ok(()));
 }
 
@@ -233,6 +233,7 @@ fn a_disk_that_has_less_than_it_was_given_is_seen() {
     let found = |view, entries: &[Arc<[u8]>]| Found {
         view,
         voted_for: None,
+        commit: 0,
         base: 0,
         entries: entries.to_vec(),
     };

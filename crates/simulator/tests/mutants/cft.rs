@@ -100,6 +100,7 @@ hunts! {
     raft_vote_unwritten: RaftVoteUnwritten under None, by ["durable_before_said"];
     raft_view_unwritten: RaftViewUnwritten under None, by ["durable_before_said"];
     raft_ack_unwritten: RaftAckUnwritten under None, by ["durable_before_said", "no_panic"];
+    raft_end_unwritten: RaftEndUnwritten under None, by ["durable_before_said"];
     raft_keeps_unsigned: RaftKeepsUnsigned under Some(partitions()),
         by ["monotonic_log", "election_safety", "log_matching", "no_panic"];
     raft_no_signature_gate: RaftNoSignatureGate under None, by ["signature_gate", "no_panic"];

@@ -11,7 +11,7 @@ use quorate_simulator::scenario::{self, Options};
 use crate::raft_play::{Play, play};
 
 /// What is written to catch each bug; without a name, random scenarios are.
-const CATCHERS: [(Mutant, Option<&str>); 22] = [
+const CATCHERS: [(Mutant, Option<&str>); 23] = [
     (Mutant::RaftUnionQuorum, Some("quorum_in_each_configuration")),
     (Mutant::RaftOldViewCounted, Some("old_view_is_not_counted")),
     (Mutant::RaftNackCounts, Some("nack_is_no_ack")),
@@ -34,6 +34,7 @@ const CATCHERS: [(Mutant, Option<&str>); 22] = [
     (Mutant::RaftVoteUnwritten, None),
     (Mutant::RaftViewUnwritten, None),
     (Mutant::RaftAckUnwritten, None),
+    (Mutant::RaftEndUnwritten, None),
 ];
 
 /// Why the scenario does not hold; an assertion of the protocol is a reason, too.

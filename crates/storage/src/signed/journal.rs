@@ -150,6 +150,8 @@ fn encode_frame(
                 frame.push(TRUNCATE);
                 frame.extend_from_slice(&after.to_le_bytes());
             }
+            // The frame says it.
+            LogRecord::Commit(_) => {}
             LogRecord::Append(entry) => {
                 frame.push(APPEND);
                 frame.extend_from_slice(&entry.seqno.to_le_bytes());

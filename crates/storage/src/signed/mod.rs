@@ -5,7 +5,7 @@
 //! |---|---|
 //! | `ledger/` | chunk files exactly as CCF's [7.5] (`files`), byte-identical on all nodes |
 //! | `raft_0`, `raft_1` | the journal: what was appended since the last checkpoint (`journal`) |
-//! | `raft_commit` | the commit index, as a hint (`mark`) |
+//! | `raft_commit` | the commit index, as a hint (`mark`); every frame of the journal has it, too |
 //! | `snapshots/` | snapshots (`snapshots`) |
 //! | `vault/` | sealed secrets (`secrets`) |
 //!
@@ -254,17 +254,20 @@ impl<D: Disk> SignedLog<D> {
     }
 
     fn assert_sound(&self, records: &[LogRecord]) {
-        let mut last = self.last;
+        let (mut last, mut commit) = (self.last, self.commit.max(self.base));
         for record in records {
             match record {
                 LogRecord::Vote { .. } => {}
                 LogRecord::Truncate { after } => {
                     assert!(
-                        self.commit.max(self.base) <= *after && *after <= last,
-                        "truncation to {after}, committed {}, last {last}",
-                        self.commit
+                        commit <= *after && *after <= last,
+                        "truncation to {after}, committed {commit}, last {last}",
                     );
                     last = *after;
+                }
+                LogRecord::Commit(seqno) => {
+                    assert!(*seqno <= last, "commit of {seqno}, but the log ends at {last}");
+                    commit = commit.max(*seqno);
                 }
                 LogRecord::Append(entry) => {
                     let seqno = entry.seqno;
@@ -281,13 +284,20 @@ impl<D: Disk> SignedLog<D> {
         if self.journal.is_turning() || self.journal.bytes() > most {
             self.checkpoint()?;
         }
-        self.journal.append(&mut self.disk, self.commit, records)?;
+        let ends = records.iter().filter_map(|record| match record {
+            LogRecord::Commit(seqno) => Some(*seqno),
+            _ => None,
+        });
+        let commit = ends.fold(self.commit, u64::max);
+        self.journal.append(&mut self.disk, commit, records)?;
+        self.commit = commit;
         for record in records {
             match record {
                 LogRecord::Vote { view, voted_for } => {
                     (self.view, self.voted_for) = (*view, *voted_for);
                 }
                 LogRecord::Truncate { after } => self.take_back(*after),
+                LogRecord::Commit(_) => {}
                 LogRecord::Append(entry) => {
                     self.last = entry.seqno;
                     self.cached_bytes += entry.bytes.len();

@@ -65,6 +65,7 @@ impl Model {
                 self.entries.truncate((after - self.base) as usize);
             }
             LogRecord::Append(entry) => self.entries.push(Arc::clone(&entry.bytes)),
+            LogRecord::Commit(_) => {}
         }
     }
 
@@ -365,6 +366,44 @@ fn what_is_committed_is_never_taken_back() {
     log.append(&records).expect("appends");
     log.note_commit(3);
     log.append(&[LogRecord::Truncate { after: 2 }]).expect("not reached");
+}
+
+#[test]
+fn a_commit_that_is_a_record_is_durable_by_itself() {
+    let disk = MemDisk::default();
+    let (mut log, _) = open(&disk, 1).expect("opens");
+    let records: Vec<_> =
+        (1..=6).map(|seqno| framed(seqno, 2, u8::from(seqno % 3 == 0), 40)).collect();
+    log.write_ahead(&records).expect("appends");
+    log.write_ahead(&[LogRecord::Commit(3)]).expect("appends");
+    assert_eq!(log.stats().commit_idx, 3);
+    disk.crash(&mut rng(1));
+    let (mut log, recovered) = open(&disk, 2).expect("opens");
+    assert_eq!((recovered.last, recovered.commit_idx), (6, 3));
+    // With what it commits in one frame, and all or nothing.
+    let both = [framed(7, 2, 1, 40), LogRecord::Commit(7)];
+    disk.fault(0, Fault::Crash);
+    log.write_ahead(&both).expect_err("a crash");
+    assert_eq!(log.stats().commit_idx, 3);
+    disk.crash(&mut rng(2));
+    let (mut log, recovered) = open(&disk, 3).expect("opens");
+    let whole = recovered.last == 7;
+    assert_eq!(recovered.commit_idx, if whole { 7 } else { 3 });
+    // It never goes back.
+    log.append(&[LogRecord::Commit(3)]).expect("appends");
+    assert_eq!(log.stats().commit_idx, recovered.commit_idx);
+    assert!(log.settle());
+    assert_eq!(
+        ledger(&disk).keys().next().map(String::as_str),
+        Some("ledger/ledger_1-3.committed")
+    );
+}
+
+#[test]
+#[should_panic(expected = "commit of 2, but the log ends at 1")]
+fn only_what_there_is_can_be_committed() {
+    let (mut log, _) = open(&MemDisk::default(), 1).expect("opens");
+    let _ = log.append(&[framed(1, 2, 1, 40), LogRecord::Commit(2)]);
 }
 
 #[test]

@@ -20,6 +20,8 @@ struct Disk {
     first: usize,
     log: Vec<Entry>,
     vote: (View, Option<NodeId>),
+    /// The last commit that ended a configuration.
+    commit: Seqno,
     snapshot: Option<Snapshot>,
 }
 
@@ -32,6 +34,7 @@ impl Durable<LogRecord> for Disk {
                 LogRecord::Vote { view, voted_for } => self.vote = (*view, *voted_for),
                 LogRecord::Append(entry) => self.log.push(entry.clone()),
                 LogRecord::Truncate { after } => self.log.truncate(*after as usize - self.first),
+                LogRecord::Commit(seqno) => self.commit = *seqno,
             }
         }
         Ok(())
@@ -241,7 +244,7 @@ impl Network {
             voted_for: disk.vote.1,
             snapshot: disk.snapshot.clone(),
             entries: disk.log.iter().map(|e| (e.view, e.kind.clone())).collect(),
-            commit_idx,
+            commit_idx: commit_idx.max(disk.commit),
             recovered_at: 0,
         };
         let (raft, step) = Raft::resume(config, &mut node.env, kept).expect("a good log");

@@ -190,6 +190,7 @@ impl Durable<LogRecord> for MemoryLog {
                     let kept = usize::try_from(after - self.base).expect("small");
                     self.entries.truncate(kept);
                 }
+                LogRecord::Commit(seqno) => self.commit_idx = *seqno,
             }
         }
         Ok(())

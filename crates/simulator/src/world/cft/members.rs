@@ -68,8 +68,8 @@ impl CftWorld {
         };
         let is_empty = recovered.last_idx == 0;
         let base = recovered.last_idx - entries.len() as u64;
-        let (view, voted_for) = (recovered.view, recovered.voted_for);
-        let found = Found { view, voted_for, base, entries };
+        let (view, voted_for, commit) = (recovered.view, recovered.voted_for, recovered.commit_idx);
+        let found = Found { view, voted_for, commit, base, entries };
         match self.play.checker.reopened(node, &found) {
             // Its disk has lost what it had since it was compared.
             Err(violation) if self.nodes[node].health.damaged => {

@@ -68,23 +68,22 @@ impl CftWorld {
         self.order(node, command);
     }
 
-    /// These members, and what they may become by a change that was asked for lately.
+    /// These members, and what they may become by the changes that were asked for lately: by one of
+    /// them, by all, or by all that let nodes leave.
     pub(super) fn may_become(&self, members: &Members) -> Vec<Members> {
         let asked = self.play.operator.asked.iter().rev();
         let lately = asked.take_while(|(at, _)| self.now < at + ON_ITS_WAY_MS * MS);
-        let after = lately.map(|(_, change)| {
-            let (joins, leaves) = match change {
-                MemberChange::Add(node) => (std::slice::from_ref(node), &[][..]),
-                MemberChange::Remove(node) => (&[][..], std::slice::from_ref(node)),
-                MemberChange::Replace { joins, leaves } => (&joins[..], &leaves[..]),
-                MemberChange::Abort | MemberChange::Forget(_) => (&[][..], &[][..]),
-            };
-            let mut members = members.clone();
-            members.extend(joins.iter().map(|node| (*node, ())));
-            members.retain(|node, ()| !leaves.contains(node));
-            members
-        });
-        after.chain([members.clone()]).collect()
+        let lately: Vec<_> = lately.map(|(_, change)| parts(change)).collect();
+        let after = |joins: &[NodeId], leaves: &[NodeId]| -> Members {
+            let all = members.keys().chain(joins).filter(|node| !leaves.contains(node));
+            all.map(|node| (*node, ())).collect()
+        };
+        let each = lately.iter().map(|(joins, leaves)| after(joins, leaves));
+        let joins = lately.iter().map(|(joins, _)| *joins).collect::<Vec<_>>().concat();
+        let leaves = lately.iter().map(|(_, leaves)| *leaves).collect::<Vec<_>>().concat();
+        let all = [members.clone(), after(&joins, &leaves), after(&[], &leaves)];
+        // The last member cannot be removed.
+        each.chain(all).filter(|members| !members.is_empty()).collect()
     }
 
     fn answering(&self) -> Vec<usize> {
@@ -132,6 +131,12 @@ impl CftWorld {
         well > members.len() / 2
     }
 
+    /// Whether these can go on, and whatever they may become.
+    fn may_be_left(&self, members: &[NodeId]) -> bool {
+        let members: Members = members.iter().map(|id| (*id, ())).collect();
+        self.may_become(&members).iter().all(|members| self.can_go_on(members.keys()))
+    }
+
     fn choose(&mut self, nodes: &[NodeInfo]) -> Option<Command> {
         let of = |status| {
             let all = nodes.iter().filter(move |node| node.status == status);
@@ -158,7 +163,7 @@ impl CftWorld {
             0..=2 => MemberChange::Add(joins?),
             3..=5 => {
                 let (joins, leaves) = (joins?, leaves?);
-                if !self.can_go_on(&left(leaves)) {
+                if !self.may_be_left(&left(leaves)) {
                     return None;
                 }
                 MemberChange::Replace { joins: vec![joins], leaves: vec![leaves] }
@@ -166,7 +171,7 @@ impl CftWorld {
             6 | 7 => {
                 let leaves = leaves?;
                 let rest: Vec<_> = trusted.iter().filter(|id| **id != leaves).copied().collect();
-                if rest.len() < 2 || !self.can_go_on(&rest) {
+                if rest.len() < 2 || !self.may_be_left(&rest) {
                     return None;
                 }
                 MemberChange::Remove(leaves)
@@ -175,5 +180,15 @@ impl CftWorld {
             _ => MemberChange::Forget(removable?.node_id),
         };
         Some(Command::Member(change))
+    }
+}
+
+/// Who joins and who leaves by a change.
+const fn parts(change: &MemberChange) -> (&[NodeId], &[NodeId]) {
+    match change {
+        MemberChange::Add(node) => (std::slice::from_ref(node), &[]),
+        MemberChange::Remove(node) => (&[], std::slice::from_ref(node)),
+        MemberChange::Replace { joins, leaves } => (joins.as_slice(), leaves.as_slice()),
+        MemberChange::Abort | MemberChange::Forget(_) => (&[], &[]),
     }
 }

@@ -121,10 +121,21 @@ pub(crate) fn read_table(
         && table.first() == Some(&(CHUNK_HEADER as u32))
         && table.is_sorted_by(|a, b| a < b)
         && table.last().is_some_and(|last| u64::from(*last) < chunk.end);
-    if good {
-        return Ok(table);
+    if good { Ok(table) } else { Err(bad_table(path, chunk)) }
+}
+
+/// The position table of a complete chunk must be that of its entries, as far as they are in memory.
+pub(super) fn check_table(disk: &impl Disk, path: &str, chunk: &Chunk) -> Result<(), StoreError> {
+    let Some(slots) = &chunk.slots else { return Ok(()) };
+    let table = read_table(disk, path, chunk)?;
+    if table.iter().eq(slots.iter().map(|slot| &slot.position)) {
+        return Ok(());
     }
-    Err(Corruption::new(path, chunk.end, Some(chunk.name.first), "bad position table").into())
+    Err(bad_table(path, chunk))
+}
+
+fn bad_table(path: &str, chunk: &Chunk) -> StoreError {
+    Corruption::new(path, chunk.end, Some(chunk.name.first), "bad position table").into()
 }
 
 /// Entries of a chunk, given where each begins (or the last one ends), with one read: their slots

@@ -12,7 +12,8 @@ use super::super::entry::{self, CHUNK_ENDS, CHUNK_STARTS, Header};
 use super::super::names::{ChunkName, DIR};
 use super::super::sums::Slot;
 use super::chunk::{
-    CHUNK_HEADER, Chunk, MAX_FILE, bad_entry, last_flags, push, read_complete, table_offset,
+    CHUNK_HEADER, Chunk, MAX_FILE, bad_entry, check_table, last_flags, push, read_complete,
+    table_offset,
 };
 use super::{Files, rename};
 
@@ -123,7 +124,10 @@ impl Survey {
                 let end = table_offset(disk, &name.path(), name, last)?;
                 let mut chunk = Chunk::complete(name, last, end);
                 match known.filter(|known| known.last == last) {
-                    Some(known) => chunk = as_known(chunk, Some(known), &name.path())?,
+                    Some(known) => {
+                        chunk = as_known(chunk, Some(known), &name.path())?;
+                        check_table(disk, &name.path(), &chunk)?;
+                    }
                     None if name.committed => {}
                     None => {
                         chunk.slots = Some(read_complete(disk, &name.path(), &chunk)?);

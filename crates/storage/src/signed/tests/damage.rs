@@ -165,6 +165,28 @@ fn the_open_chunk_is_written_again_from_the_journal() {
 }
 
 #[test]
+fn the_table_of_the_last_chunk_is_made_again() {
+    let disk = MemDisk::default();
+    let (mut log, _) = open(&disk, 1).expect("opens");
+    let records: Vec<_> =
+        (1..=6).map(|seqno| framed(seqno, 2, u8::from(seqno % 3 == 0), 40)).collect();
+    log.append(&records).expect("appends");
+    drop(log);
+    // With a checkpoint, so the journal has no entry any more.
+    let (log, _) = open(&disk, 2).expect("opens");
+    assert_eq!(log.stats().checkpoints, 1);
+    drop(log);
+    let good = ledger(&disk);
+    disk.tamper("ledger/ledger_4-6", |bytes| {
+        let table = bytes.len() - 12;
+        bytes[table..].fill(0);
+    });
+    let (_, recovered) = open(&disk, 3).expect("opens");
+    assert_eq!(recovered.last, 6);
+    assert_eq!(ledger(&disk), good);
+}
+
+#[test]
 fn a_flipped_flag_of_the_last_entry_before_a_checkpoint_is_refused() {
     for (count, flip, what) in [(10, 1, "ends no chunk"), (12, 1, "ends one")] {
         let disk = MemDisk::default();
