@@ -11,7 +11,7 @@ use quorate_crypto::hash::{Digest, Hasher, sha256};
 use serde::{Deserialize, Serialize};
 
 use crate::certificate::Certificate;
-use crate::codec::{Canonical, CodecError, Reader, Writer, decode_message};
+use crate::codec::{Canonical, CodecError, Reader, Writer, decode_message, read_version};
 use crate::ids::{BlockId, Epoch, GroupId, ViewNumber};
 use crate::merkle::{MerkleTree, leaf_hash};
 use crate::proto::{ProtoBlock, Trx};
@@ -134,6 +134,16 @@ impl Block {
     pub fn body_fits(&self) -> bool {
         self.trxs.len() == self.header.trx_count as usize
             && trx_tree(&self.trxs).root() == self.header.trx_root
+    }
+
+    /// Reads the header of an encoded block and nothing else: the rest may be anything.
+    ///
+    /// # Errors
+    /// [`CodecError`] if that is no header.
+    pub fn peek(bytes: &[u8]) -> Result<BlockHeader, CodecError> {
+        let mut reader = Reader::new(bytes);
+        read_version(&mut reader)?;
+        BlockHeader::read(&mut reader)
     }
 
     /// The block as clients of seed 001 read it. `ProducerPubkey` and `ProducerSign` are those of

@@ -1,4 +1,5 @@
 use super::*;
+use crate::codec::VERSION;
 use crate::proto::TrxType;
 use crate::test_support::{World, check_codec, member, mutations};
 
@@ -22,6 +23,9 @@ fn blocks_and_headers_have_one_encoding() {
     other.trxs.swap(0, 1);
     assert_eq!(Block::from_bytes(&other.to_bytes()), Err(CodecError::Invalid("block body")));
     assert!(block.body_fits());
+    assert_eq!(Block::peek(&other.to_bytes()).as_ref(), Ok(&other.header), "whatever follows it");
+    assert_eq!(Block::peek(&block.to_bytes()[..20]), Err(CodecError::Truncated));
+    assert_eq!(Block::peek(&[VERSION + 1]), Err(CodecError::Version(VERSION + 1)));
 }
 
 #[test]

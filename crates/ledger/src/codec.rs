@@ -81,13 +81,21 @@ pub trait Canonical: Sized {
     fn from_bytes(bytes: &[u8]) -> Result<Self, CodecError> {
         limit("value", bytes.len(), Self::MAX_BYTES)?;
         let mut reader = Reader::new(bytes);
-        match reader.u8()? {
-            VERSION => {}
-            other => return Err(CodecError::Version(other)),
-        }
+        read_version(&mut reader)?;
         let value = Self::read(&mut reader)?;
         reader.finish()?;
         Ok(value)
+    }
+}
+
+/// Reads the version byte in front of a whole encoding.
+///
+/// # Errors
+/// [`CodecError`] if there is none, or another one than [`VERSION`].
+pub fn read_version(reader: &mut Reader<'_>) -> Result<(), CodecError> {
+    match reader.u8()? {
+        VERSION => Ok(()),
+        other => Err(CodecError::Version(other)),
     }
 }
 

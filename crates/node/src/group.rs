@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{self, AtomicU64};
 use std::thread::JoinHandle;
 
 use arc_swap::ArcSwap;
@@ -20,7 +21,7 @@ use quorate_ledger::block::Block;
 use quorate_ledger::certificate::Certificate;
 use quorate_ledger::codec::Canonical as _;
 use quorate_ledger::group::GroupDescriptor;
-use quorate_ledger::ids::GroupId;
+use quorate_ledger::ids::{BlockId, GroupId};
 use quorate_ledger::view::View;
 use quorate_replica::OpenError as ReplicaError;
 use quorate_replica::api::{
@@ -65,11 +66,17 @@ type Work = host::Work<Input<Message>, (Command, CommandAnswer), (Query, QueryAn
 pub struct Port {
     queues: Queues,
     context: ArcSwap<VerifyContext>,
+    /// See [`Port::behind`]. What is told too late or too early only moves work.
+    behind: AtomicU64,
 }
+
+/// No head is so high.
+const NOT_BEHIND: u64 = u64::MAX;
 
 impl Port {
     fn new(context: VerifyContext) -> Self {
-        Self { queues: Queues::new(LIMITS), context: ArcSwap::from_pointee(context) }
+        let (queues, context) = (Queues::new(LIMITS), ArcSwap::from_pointee(context));
+        Self { queues, context, behind: AtomicU64::new(NOT_BEHIND) }
     }
 
     /// What packets are checked with.
@@ -82,6 +89,14 @@ impl Port {
     fn set_views(&self, views: Vec<Arc<View>>) {
         let context = VerifyContext { views, ..VerifyContext::clone(&self.context.load()) };
         self.context.store(Arc::new(context));
+    }
+
+    /// The head of the group, while it is behind: the trxs of the blocks it fetches are to be checked
+    /// before it sees them.
+    #[must_use]
+    pub fn behind(&self) -> Option<BlockId> {
+        let head = self.behind.load(atomic::Ordering::Relaxed);
+        (head != NOT_BEHIND).then_some(BlockId(head))
     }
 
     /// Queues a checked packet that took `size` bytes on the wire; drops it if there is no room.
@@ -428,6 +443,8 @@ impl Host {
 
     fn publish(&self, stalled: Option<String>) {
         let status = self.driver.status();
+        let behind = if status.syncing { status.head.0 } else { NOT_BEHIND };
+        self.port.behind.store(behind, atomic::Ordering::Relaxed);
         let before = self.live.load();
         if before.status == status && before.stalled == stalled {
             return;

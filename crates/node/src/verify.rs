@@ -2,11 +2,13 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 
 use parking_lot::{Condvar, Mutex};
-use quorate_replica::api::Input;
-use quorate_replica::wire::{self, Inbound, PacketError};
+use quorate_ledger::ids::BlockId;
+use quorate_replica::api::{Input, PeerRef};
+use quorate_replica::wire::{self, Inbound, InboundBlock, PacketError};
 
 use crate::group::{Message, Port};
 use crate::p2p::{Incoming, Network, Verdict};
@@ -14,9 +16,54 @@ use crate::p2p::{Incoming, Network, Verdict};
 /// Most threads: checking is short, and the groups' threads need cores too.
 const MAX_THREADS: usize = 8;
 
-struct Job {
+enum Job {
+    /// A packet for a group.
+    Packet(Arc<Port>, Incoming),
+    /// Blocks that others check already.
+    Blocks(Arc<Shared>),
+}
+
+/// Blocks of a packet that threads check together: each takes the next one, and who is done with the
+/// last hands them all on.
+struct Shared {
     port: Arc<Port>,
-    incoming: Incoming,
+    peer: PeerRef,
+    /// Of the packet.
+    size: usize,
+    head: BlockId,
+    blocks: Mutex<Vec<Option<InboundBlock>>>,
+    next: AtomicUsize,
+    left: AtomicUsize,
+}
+
+impl Shared {
+    fn new(
+        port: Arc<Port>,
+        peer: PeerRef,
+        size: usize,
+        head: BlockId,
+        blocks: Vec<InboundBlock>,
+    ) -> Self {
+        let (next, left) = (AtomicUsize::new(0), AtomicUsize::new(blocks.len()));
+        let blocks = Mutex::new(blocks.into_iter().map(Some).collect());
+        Self { port, peer, size, head, blocks, next, left }
+    }
+
+    fn work(&self) {
+        let context = self.port.context();
+        loop {
+            let place = self.next.fetch_add(1, Ordering::Relaxed);
+            let block = self.blocks.lock().get_mut(place).and_then(Option::take);
+            let Some(mut block) = block else { return };
+            block.check(&context, self.head);
+            self.blocks.lock()[place] = Some(block);
+            if self.left.fetch_sub(1, Ordering::AcqRel) == 1 {
+                let blocks = std::mem::take(&mut *self.blocks.lock());
+                let blocks = Inbound::Blocks(blocks.into_iter().flatten().collect());
+                self.port.packet(Input::Inbound(self.peer.clone(), blocks), self.size);
+            }
+        }
+    }
 }
 
 #[derive(Default)]
@@ -26,10 +73,12 @@ struct Queue {
 }
 
 struct Inner {
-    /// Bounded by the network's budgets: a job holds its room until it is done.
+    /// Bounded by the network's budgets: a packet holds its room until it is done, and there are no
+    /// more jobs for blocks than packets with blocks times threads.
     queue: Mutex<Queue>,
     wake: Condvar,
     network: Network,
+    threads: usize,
 }
 
 /// The pool. Ends when it is stopped.
@@ -44,9 +93,10 @@ impl Verifier {
     /// # Errors
     /// The operating system's, if no thread can be started.
     pub fn start(network: Network) -> std::io::Result<Self> {
-        let inner = Arc::new(Inner { queue: Mutex::default(), wake: Condvar::new(), network });
-        let count = std::thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS);
-        let threads = (0..count)
+        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS);
+        let (queue, wake) = (Mutex::default(), Condvar::new());
+        let inner = Arc::new(Inner { queue, wake, network, threads });
+        let threads = (0..threads)
             .map(|n| {
                 let inner = Arc::clone(&inner);
                 std::thread::Builder::new().name(format!("verify-{n}")).spawn(move || inner.run())
@@ -59,7 +109,7 @@ impl Verifier {
     pub fn submit(&self, port: Arc<Port>, incoming: Incoming) {
         let mut queue = self.inner.queue.lock();
         if !queue.closed {
-            queue.jobs.push_back(Job { port, incoming });
+            queue.jobs.push_back(Job::Packet(port, incoming));
             drop(queue);
             self.inner.wake.notify_one();
         }
@@ -83,25 +133,53 @@ impl Verifier {
 impl Inner {
     fn run(&self) {
         while let Some(job) = self.next() {
-            let context = job.port.context();
-            let result = wire::verify::<Message>(&job.incoming.bytes, &context);
-            let size = job.incoming.bytes.len();
-            let (bytes, source) = job.incoming.into_parts();
-            drop(bytes);
-            let peer = source.peer();
-            match result {
-                Ok(inbound) => {
-                    self.network.judge(source, verdict_of(&inbound));
-                    job.port.packet(Input::Inbound(peer, inbound), size);
-                }
-                Err(error) => {
-                    tracing::debug!(group = %context.group, %error, "packet refused");
-                    metrics::counter!("quorate_packets_refused_total", "why" => why(&error))
-                        .increment(1);
-                    self.network.judge(source, blame(&error));
-                }
+            match job {
+                Job::Packet(port, incoming) => self.packet(port, incoming),
+                Job::Blocks(shared) => shared.work(),
             }
         }
+    }
+
+    fn packet(&self, port: Arc<Port>, incoming: Incoming) {
+        let context = port.context();
+        let result = wire::verify::<Message>(&incoming.bytes, &context);
+        let size = incoming.bytes.len();
+        let (bytes, source) = incoming.into_parts();
+        drop(bytes);
+        let peer = source.peer();
+        match result {
+            Ok(inbound) => {
+                self.network.judge(source, verdict_of(&inbound));
+                match (inbound, port.behind()) {
+                    (Inbound::Blocks(blocks), Some(head)) if !blocks.is_empty() => {
+                        self.blocks(Shared::new(port, peer, size, head, blocks));
+                    }
+                    (inbound, _) => port.packet(Input::Inbound(peer, inbound), size),
+                }
+            }
+            Err(error) => {
+                tracing::debug!(group = %context.group, %error, "packet refused");
+                metrics::counter!("quorate_packets_refused_total", "why" => why(&error))
+                    .increment(1);
+                self.network.judge(source, blame(&error));
+            }
+        }
+    }
+
+    /// Checks blocks together with the threads that have nothing else to do.
+    fn blocks(&self, shared: Shared) {
+        let shared = Arc::new(shared);
+        let helpers = shared.left.load(Ordering::Relaxed).min(self.threads) - 1;
+        {
+            let mut queue = self.queue.lock();
+            for _ in 0..helpers {
+                queue.jobs.push_front(Job::Blocks(Arc::clone(&shared)));
+            }
+        }
+        for _ in 0..helpers {
+            self.wake.notify_one();
+        }
+        shared.work();
     }
 
     fn next(&self) -> Option<Job> {

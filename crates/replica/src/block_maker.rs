@@ -80,11 +80,12 @@ pub struct Pending {
 impl Pending {
     /// A block with what executing it gave.
     #[must_use]
-    pub fn new(block: Block, writes: WriteSet, next_view: Option<View>) -> Self {
+    pub fn new(block: impl Into<Arc<Block>>, writes: WriteSet, next_view: Option<View>) -> Self {
+        let block = block.into();
         let hash = block.hash();
         let parent = (block.header.id, hash);
         let next_view = next_view.map(|view| View { parent, ..view });
-        Self { block: Arc::new(block), hash, writes, next_view }
+        Self { block, hash, writes, next_view }
     }
 
     /// Its id.

@@ -30,7 +30,7 @@ use crate::api::{
 };
 use crate::driver::{Driver, Turn};
 use crate::replica::OpenError;
-use crate::wire::{VerifyContext, verify};
+use crate::wire::{Inbound, VerifyContext, verify};
 
 pub type Core = HoneyBadger<BlsGeneration>;
 pub type TestDriver = Driver<Core, MemoryJournal>;
@@ -90,6 +90,10 @@ impl MemoryJournal {
     /// Names of the secrets.
     pub fn secrets(&self) -> Vec<String> {
         self.0.borrow().secrets.keys().cloned().collect()
+    }
+
+    pub fn secret(&self, name: &str) -> Option<Vec<u8>> {
+        self.0.borrow().secrets.get(name).cloned()
     }
 
     pub fn remove_secret(&self, name: &str) {
@@ -465,7 +469,11 @@ impl Net {
         let node = &self.nodes[to];
         let group = node.config.descriptor.id;
         let context = VerifyContext { group, views: node.views.clone(), known: None };
-        if let Ok(inbound) = verify(packet, &context) {
+        let behind = node.driver.as_ref().map(Driver::status).filter(|status| status.syncing);
+        if let Ok(mut inbound) = verify(packet, &context) {
+            if let (Inbound::Blocks(blocks), Some(status)) = (&mut inbound, behind) {
+                blocks.iter_mut().for_each(|block| block.check(&context, status.head));
+            }
             self.input(to, Input::Inbound(peer(from), inbound));
         }
     }

@@ -29,7 +29,8 @@ use quorate_crypto::hash::{Digest, Hasher, sha256};
 use quorate_crypto::member::{MemberKey, MemberPublicKey, MemberSignature};
 use quorate_crypto::threshold::NodeIndex;
 use quorate_crypto::view::{ViewKey, ViewSignature};
-use quorate_ledger::certificate::BlockVote;
+use quorate_ledger::block::Block;
+use quorate_ledger::certificate::{BlockVote, Certificate};
 use quorate_ledger::codec::{Canonical, CodecError, Reader, Writer, decode_message};
 use quorate_ledger::group::GenesisDocuments;
 use quorate_ledger::ids::{BlockId, Epoch, GroupId, ViewNumber};
@@ -140,6 +141,55 @@ pub struct CheckedTrx {
 /// Encodings of a block and of its certificate.
 pub type CertifiedBytes = (Arc<[u8]>, Arc<[u8]>);
 
+/// A block of a peer with its certificate.
+#[derive(Clone, Debug)]
+pub struct InboundBlock {
+    bytes: CertifiedBytes,
+    checked: Option<Verified<Arc<Block>>>,
+}
+
+impl InboundBlock {
+    /// One that nothing is known of.
+    #[must_use]
+    pub const fn new(bytes: CertifiedBytes) -> Self {
+        Self { bytes, checked: None }
+    }
+
+    /// As it came.
+    #[must_use]
+    pub const fn bytes(&self) -> &CertifiedBytes {
+        &self.bytes
+    }
+
+    /// Checks what can be told without the chain: the certificate, if it is of a view of the context,
+    /// and TRX-1 of all trxs ([`trx::check`]), which costs most of what a block costs. Pure, and like
+    /// [`verify`] for outside a replica; for one that is behind, with this head, since any other has
+    /// checked the trxs when they were gossiped. What does not hold is left to the replica, which says
+    /// whose fault it is.
+    pub fn check(&mut self, context: &VerifyContext, head: BlockId) {
+        self.checked = self.good(context, head).map(|block| Verified::assume(Arc::new(block)));
+    }
+
+    /// The cheap comes first: who has no certificate cannot have trxs checked.
+    fn good(&self, context: &VerifyContext, head: BlockId) -> Option<Block> {
+        let (block, certificate) = &self.bytes;
+        let header = Block::peek(block).ok().filter(|header| header.id > head)?;
+        let certificate = Certificate::from_bytes(certificate).ok()?;
+        let view = context.views.iter().find(|view| view.number == header.view)?;
+        certificate.certifies(&header, view).ok()?;
+        let block = Block::from_bytes(block).ok()?;
+        let good = |trx| trx::check(trx, context.group, trx::Limits::REFERENCE).is_ok();
+        block.trxs.iter().all(good).then_some(block)
+    }
+
+    /// The block, if [`InboundBlock::check`] found it good: certified by its view, and TRX-1 holds for
+    /// all of its trxs.
+    #[must_use]
+    pub const fn checked(&self) -> Option<&Verified<Arc<Block>>> {
+        self.checked.as_ref()
+    }
+}
+
 /// A packet that [`verify`] let through.
 #[derive(Clone, Debug)]
 pub enum Inbound<M> {
@@ -154,8 +204,8 @@ pub enum Inbound<M> {
         /// How many were dropped.
         refused: usize,
     },
-    /// Blocks with their certificates: encodings, checked where the chain is known.
-    Blocks(Vec<CertifiedBytes>),
+    /// Blocks with their certificates, checked where the chain is known.
+    Blocks(Vec<InboundBlock>),
     /// A peer's claim about its head.
     Head {
         /// Its last certified block.
@@ -308,7 +358,7 @@ fn check<M: Message>(
         KIND_TRXS => trxs(&mut reader, context)?,
         KIND_BLOCKS => Inbound::Blocks(reader.list("blocks", MAX_FETCH_BLOCKS, |reader| {
             let block = reader.bytes("block", MAX_PACKET)?.into();
-            Ok((block, reader.bytes("certificate", MAX_PACKET)?.into()))
+            Ok(InboundBlock::new((block, reader.bytes("certificate", MAX_PACKET)?.into())))
         })?),
         KIND_HEAD => Inbound::Head {
             id: BlockId::read(&mut reader)?,

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
 use super::load::{WARM_UP, WATCH_EVERY, form, load, sign};
-use super::process_usage::threads_ns;
+use super::process_usage::{named_threads_ns, threads_ns};
 use crate::args::LoadArgs;
 use crate::cluster::Cluster;
 use crate::error::{CliError, Result};
@@ -20,6 +20,8 @@ const LOOKS: u32 = 300;
 const CLIENTS: usize = 1200;
 /// How long.
 const SECONDS: u64 = 3;
+/// Posts a second that come alone: threads sleep between them.
+const PACE: u64 = 250;
 
 /// Processor time in nanoseconds.
 pub struct PerPost {
@@ -35,6 +37,17 @@ pub struct PerPost {
     pub client_look: u64,
     /// Of a question for the head at the node.
     pub server_look: u64,
+    /// What a post that is made alone costs the client more.
+    pub client_alone: u64,
+    /// What it costs the threads of the node's API more.
+    pub api_alone: u64,
+    /// Time from the start of the node's process until its API answers.
+    pub start: u64,
+}
+
+/// Whether a thread of a node belongs to its API: all others have names.
+fn is_api(name: &str) -> bool {
+    !["group-", "verify-", "network", "futures-timer"].iter().any(|other| name.starts_with(other))
 }
 
 /// Measures it.
@@ -58,7 +71,12 @@ pub async fn per_post(binary: &Path, trx_bytes: usize) -> Result<PerPost> {
     let mut cluster = Cluster::new(binary, None)?;
     cluster.set_log("warn");
     let group = form(&mut cluster, &args).await?;
-    let signed = sign(&group, &args)?;
+    let process = cluster.node_mut("p1");
+    process.kill();
+    let from = Instant::now();
+    process.start()?;
+    process.ready().await?;
+    let start = u64::try_from(from.elapsed().as_nanos()).unwrap_or(u64::MAX);
     let node = cluster.node("p1").pid();
     let node = node.ok_or_else(|| CliError::failed("the node of our own has ended"))?;
     let used = || -> Result<[u64; 2]> { Ok([threads_ns(std::process::id())?, threads_ns(node)?]) };
@@ -85,21 +103,34 @@ pub async fn per_post(binary: &Path, trx_bytes: usize) -> Result<PerPost> {
     };
     let (client_look, server_look) = (look(0), look(1));
 
-    let (before, began) = (used()?, Instant::now());
-    let run = load(&group, signed, &args, Duration::from_secs(args.seconds)).await?;
-    let loaded = since(before)?;
-    let busy = (loaded[0] + loaded[1]) as f64 / began.elapsed().as_nanos() as f64;
+    // The same load twice: posts that come alone, and as many as there can be.
+    let paced = LoadArgs { rate: Some(PACE), ..args.clone() };
+    let mut loads = Vec::new();
+    for args in [&paced, &args] {
+        let signed = sign(&group, args)?;
+        let (api, before, began) = (named_threads_ns(node, is_api)?, used()?, Instant::now());
+        let run = load(&group, signed, args, Duration::from_secs(args.seconds)).await?;
+        let loaded = since(before)?;
+        let api = named_threads_ns(node, is_api)?.saturating_sub(api);
+        let busy = (loaded[0] + loaded[1]) as f64 / began.elapsed().as_nanos() as f64;
+        let looks = (WARM_UP + Duration::from_secs(SECONDS)).as_millis() / WATCH_EVERY.as_millis();
+        let each = |used: u64, look: u64| used.saturating_sub(looks as u64 * look) / run.all.max(1);
+        let client = each(loaded[0], client_look);
+        loads.push((client, each(loaded[1], server_look), each(api, server_look), busy));
+    }
     cluster.stop().await?;
-    let looks = (WARM_UP + Duration::from_secs(SECONDS)).as_millis() / WATCH_EVERY.as_millis();
-    let each = |place: usize, look: u64| {
-        loaded[place].saturating_sub(looks as u64 * look) / run.all.max(1)
+    let [paced, (client, server, api, busy)] = loads[..] else {
+        return Err(CliError::failed("two loads have been measured"));
     };
     Ok(PerPost {
-        client: each(0, client_look),
-        server: each(1, server_look),
+        client,
+        server,
         busy,
         idle: (alone[1] as f64 / IDLE.as_secs_f64()) as u64,
         client_look,
         server_look,
+        client_alone: paced.0.saturating_sub(client),
+        api_alone: paced.2.saturating_sub(api),
+        start,
     })
 }

@@ -33,11 +33,20 @@ pub fn cpu_seconds(pid: u32) -> Result<f64> {
 /// Nanoseconds of processor time that the threads of a process have used that are alive: finer than
 /// what the system tells of the process.
 pub fn threads_ns(pid: u32) -> Result<u64> {
+    named_threads_ns(pid, |_| true)
+}
+
+/// The same of those whose names are wanted.
+pub fn named_threads_ns(pid: u32, wanted: impl Fn(&str) -> bool) -> Result<u64> {
     let dir = std::path::PathBuf::from(format!("/proc/{pid}/task"));
     let threads = std::fs::read_dir(&dir).map_err(|e| CliError::file("read", &dir, &e))?;
     // A thread that ends meanwhile cannot be read.
     let texts = threads
         .flatten()
+        .filter(|thread| {
+            std::fs::read_to_string(thread.path().join("comm"))
+                .is_ok_and(|name| wanted(name.trim()))
+        })
         .filter_map(|thread| std::fs::read_to_string(thread.path().join("schedstat")).ok());
     Ok(texts.filter_map(|text| text.split_whitespace().next()?.parse::<u64>().ok()).sum())
 }
@@ -56,5 +65,7 @@ mod tests {
         assert!(now > 0 && highest >= now);
         assert!(super::cpu_seconds(pid).expect("our own stat can be read") >= 0.0);
         assert!(super::threads_ns(pid).expect("our own threads can be read") > 0);
+        let none = super::named_threads_ns(pid, |_| false);
+        assert_eq!(none.expect("our own threads can be read"), 0);
     }
 }

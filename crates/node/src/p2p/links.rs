@@ -26,6 +26,10 @@ const MAX_QUEUED_BYTES: [usize; 2] = [8 * 1024 * 1024, 32 * 1024 * 1024];
 /// Most bytes queued for a peer that is away: when it comes back it is told where everybody stands,
 /// and old messages would only hold that up.
 const MAX_QUEUED_AWAY: usize = 512 * 1024;
+/// A frame for a peer that is away is outdated when another one comes so much later: who makes no
+/// progress for as long says where it stands, and is told again what it missed. Until then it would
+/// only take a peer that comes back through what is over.
+const OUTDATED: Duration = Duration::from_secs(1);
 /// Most frames queued per lane.
 const MAX_QUEUED_FRAMES: usize = 8192;
 /// A batch is closed when it has this many bytes.
@@ -55,8 +59,33 @@ enum State {
 
 #[derive(Default)]
 struct Queue {
-    frames: VecDeque<Frame>,
+    /// With the time when each came.
+    frames: VecDeque<(Instant, Frame)>,
     bytes: usize,
+}
+
+impl Queue {
+    /// Takes a frame at the end, for which the oldest ones go: all beyond `limit` bytes, and, if the
+    /// peer is away, those that are outdated. Returns how many.
+    fn push(&mut self, now: Instant, frame: Frame, limit: usize, away: bool) -> usize {
+        self.bytes += frame.len();
+        self.frames.push_back((now, frame));
+        let before = self.frames.len();
+        while let Some((came, _)) = self.frames.front() {
+            let outdated = away && now.saturating_duration_since(*came) > OUTDATED;
+            if !outdated && self.bytes <= limit && self.frames.len() <= MAX_QUEUED_FRAMES {
+                break;
+            }
+            self.pop();
+        }
+        before - self.frames.len()
+    }
+
+    fn pop(&mut self) -> Option<Frame> {
+        let (_, frame) = self.frames.pop_front()?;
+        self.bytes -= frame.len();
+        Some(frame)
+    }
 }
 
 #[derive(Default)]
@@ -102,21 +131,14 @@ impl Links {
             dropped("links");
             return;
         };
-        *link.used.lock() = Instant::now();
+        let now = Instant::now();
+        *link.used.lock() = now;
         let index = usize::from(frame.len() > SMALL);
         let lane = &link.lanes[index];
         let away = *link.state.borrow() != State::Up;
         let limit = if away { MAX_QUEUED_AWAY } else { MAX_QUEUED_BYTES[index] };
-        {
-            let mut queue = lane.queue.lock();
-            queue.bytes += frame.len();
-            queue.frames.push_back(frame);
-            while queue.bytes > limit || queue.frames.len() > MAX_QUEUED_FRAMES {
-                let Some(oldest) = queue.frames.pop_front() else { break };
-                queue.bytes -= oldest.len();
-                dropped("queue");
-            }
-        }
+        let gone = lane.queue.lock().push(now, frame, limit, away);
+        (0..gone).for_each(|_| dropped("queue"));
         lane.wake.notify_one();
     }
 
@@ -268,8 +290,7 @@ impl Writer {
     fn fill(&self, batch: &mut Vec<u8>) -> bool {
         let mut queue = self.link.lanes[self.index].queue.lock();
         while batch.len() < BATCH {
-            let Some(frame) = queue.frames.pop_front() else { break };
-            queue.bytes -= frame.len();
+            let Some(frame) = queue.pop() else { break };
             frame.encode(batch);
         }
         !batch.is_empty()
@@ -297,5 +318,61 @@ impl Writer {
         let mut ready = [0];
         stream.read_exact(&mut ready).await.map_err(|error| format!("open: {error}"))?;
         if ready[0] == READY { Ok(stream) } else { Err("open: not ready".to_owned()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use quorate_ledger::ids::GroupId;
+
+    use super::{Frame, MAX_QUEUED_AWAY, MAX_QUEUED_FRAMES, OUTDATED, Queue};
+    use crate::p2p::frame::Kind;
+
+    fn frame(byte: u8, size: usize) -> Frame {
+        let group = GroupId(uuid::Uuid::from_u128(1));
+        Frame { kind: Kind::Packet, group, payload: vec![byte; size].into() }
+    }
+
+    fn left(mut queue: Queue) -> Vec<u8> {
+        std::iter::from_fn(|| queue.pop()).map(|frame| frame.payload[0]).collect()
+    }
+
+    #[test]
+    fn what_is_outdated_does_not_wait_for_a_peer_that_is_away() {
+        let start = Instant::now();
+        for (away, expected) in [(true, vec![2, 3]), (false, vec![0, 1, 2, 3])] {
+            let mut queue = Queue::default();
+            let mut gone = 0;
+            for (n, ms) in [(0, 0), (1, 999), (2, 1_000), (3, 2_000)] {
+                let now = start + Duration::from_millis(ms);
+                gone += queue.push(now, frame(n, 10), MAX_QUEUED_AWAY, away);
+            }
+            assert_eq!(gone, 4 - expected.len());
+            assert_eq!(left(queue), expected);
+        }
+        // However long a peer is away, the last that was said waits for it.
+        let mut queue = Queue::default();
+        for n in 0..5 {
+            queue.push(start + OUTDATED * 2 * u32::from(n), frame(n, 10), MAX_QUEUED_AWAY, true);
+        }
+        assert_eq!(left(queue), [4]);
+    }
+
+    #[test]
+    fn the_oldest_frames_go_when_there_are_too_many() {
+        let (now, size) = (Instant::now(), MAX_QUEUED_AWAY / 4);
+        let mut queue = Queue::default();
+        let gone: usize =
+            (0..6).map(|n| queue.push(now, frame(n, size), MAX_QUEUED_AWAY, true)).sum();
+        assert_eq!(gone, 3, "each has its head, too");
+        assert!(queue.bytes <= MAX_QUEUED_AWAY);
+        assert_eq!(left(queue), [3, 4, 5]);
+        let mut queue = Queue::default();
+        for _ in 0..=MAX_QUEUED_FRAMES {
+            queue.push(now, frame(0, 1), MAX_QUEUED_AWAY, false);
+        }
+        assert_eq!(queue.frames.len(), MAX_QUEUED_FRAMES);
     }
 }

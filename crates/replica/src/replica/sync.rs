@@ -1,6 +1,7 @@
 //! Certified blocks of others: checked, applied, served (CUP-4 to CUP-6).
 
 use std::fmt::Display;
+use std::sync::Arc;
 
 use quorate_consensus::core::{Core, Env, Journal};
 use quorate_consensus::evidence::{Evidence, Fault};
@@ -18,7 +19,7 @@ use crate::api::{Address, PeerRef};
 use crate::block_maker::{self, Pending};
 use crate::executor::{self, Ledger};
 use crate::limits::{FETCH_BYTES, MAX_FETCH_BLOCKS};
-use crate::wire::{self, CertifiedBytes};
+use crate::wire::{self, CertifiedBytes, InboundBlock};
 
 /// What became of one block of a peer.
 enum Taken {
@@ -44,12 +45,12 @@ where
         env: &mut Env,
         journal: &J,
         peer: &PeerRef,
-        blocks: &[CertifiedBytes],
+        blocks: &[InboundBlock],
         out: &mut Out,
     ) {
         let (mut applied, mut wrong) = (0, false);
-        for pair in blocks {
-            match self.take_block(env, journal, pair, out) {
+        for block in blocks {
+            match self.take_block(env, journal, block, out) {
                 Taken::Applied => applied += 1,
                 Taken::Known => {}
                 Taken::Ahead(id) => {
@@ -77,13 +78,18 @@ where
         &mut self,
         env: &mut Env,
         journal: &J,
-        (block, certificate): &CertifiedBytes,
+        inbound: &InboundBlock,
         out: &mut Out,
     ) -> Taken {
         let Some(chain) = &self.chain else { return Taken::Known };
-        let block = match Block::from_bytes(block) {
-            Ok(block) => block,
-            Err(error) => return Taken::Wrong(error.to_string()),
+        let (block, certificate) = inbound.bytes();
+        let trxs_checked = inbound.checked().is_some();
+        let block = match inbound.checked() {
+            Some(checked) => Arc::clone(checked.get()),
+            None => match Block::from_bytes(block) {
+                Ok(block) => Arc::new(block),
+                Err(error) => return Taken::Wrong(error.to_string()),
+            },
         };
         let id = block.header.id;
         if id <= chain.head.id {
@@ -121,7 +127,7 @@ where
             chain.head.parent(),
             &block,
             &Ledger {
-                checked: &|id, bytes| self.pool.has_bytes(id, bytes),
+                checked: &|id, bytes| trxs_checked || self.pool.has_bytes(id, bytes),
                 packaged: &|trx| self.packaged(journal, trx, id),
             },
         );

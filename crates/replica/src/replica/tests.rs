@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use prost::Message as _;
 use quorate_consensus::core::Topic;
+use quorate_consensus::evidence::Fault;
 use quorate_crypto::bls::BlsGeneration;
+use quorate_crypto::view::ViewKey;
+use quorate_ledger::certificate::{BlockVote, Certificate};
 use quorate_ledger::change::ChangeResult;
 use quorate_ledger::codec::Canonical as _;
 use quorate_ledger::ids::{BlockId, TrxId, ViewNumber};
@@ -13,7 +16,9 @@ use quorate_ledger::trx::{self, TrxType};
 
 use super::OpenError;
 use crate::api::{Answer, Command, CommandError, Query, QueryError, Reply};
+use crate::block_maker;
 use crate::testing::{MemoryJournal, Net};
+use crate::wire;
 
 fn texts(numbers: std::ops::Range<u32>) -> Vec<String> {
     numbers.map(|n| format!("{{\"n\":{n}}}")).collect()
@@ -532,4 +537,54 @@ fn served_blocks_are_what_was_certified() {
     assert_eq!(block.to_bytes(), net.nodes[2].committed[0].1.to_bytes());
     let genesis = net.nodes[1].query(Query::Block(BlockId(0)));
     assert!(matches!(genesis, Ok(Answer::GenesisBlock(block)) if block.block_id == 0));
+}
+
+#[test]
+fn a_fetched_block_with_a_bad_trx_is_refused_and_its_signers_are_accused() {
+    let mut net = Net::with_committee(5, 4, 31);
+    let posts = post_all(&mut net, 0, 0..3);
+    ordered(&mut net, &posts);
+    let group = net.nodes[4].config.descriptor.id;
+    let chain = net.nodes[4].driver().replica().chain.as_ref().expect("a chain");
+    let (head, view) = (chain.head, Arc::clone(chain.view()));
+    let mut rng = crate::testing::env(9, net.now).rng;
+    let data = trx::encrypt_payload(&net.nodes[4].config.descriptor.cipher_key, &mut rng, b"{}");
+    let id = TrxId(uuid::Uuid::from_u128(0x8000_4000_8000_0000_0000_0099));
+    let key = &net.nodes[4].config.member;
+    let mut bad = trx::build(key, group, TrxType::Post, data, id, head.timestamp, 0);
+    bad.sender_sign[7] ^= 1;
+    let (epoch, writes) = (head.epoch.next(), quorate_ledger::state::WriteSet::new());
+    let block = block_maker::build(&view, &head, epoch, head.timestamp, vec![bad], &writes);
+    let votes: Vec<BlockVote> = (0..3_u16)
+        .map(|index| {
+            let node = &net.nodes[usize::from(index)];
+            let member = &node.config.member;
+            let place = view.index_of(&member.public()).expect("a producer");
+            let name = super::ordering::view_secret(view.number);
+            let secret = node.journal.secret(&name).expect("a producer has its keys");
+            let key = ViewKey::from_seed(secret.first_chunk().expect("the view key is first"));
+            BlockVote::sign(&block.header, place, &key, member)
+        })
+        .collect();
+    let certificate = Certificate::assemble(&votes, 4).expect("enough have signed");
+    let pair = (block.to_bytes().into(), certificate.to_bytes().into());
+    let packet = Arc::clone(wire::encode_blocks(&group, &[pair]).bytes());
+    let hint = wire::encode_head(&group, BlockId(head.id.0 + 9), &head.hash, epoch);
+    // Checked by the member itself, and, once it believes to be behind, before it sees it.
+    for behind in [false, true] {
+        if behind {
+            net.deliver(0, 4, hint.bytes());
+        }
+        let node = &net.nodes[4];
+        assert_eq!(node.driver().status().syncing, behind);
+        let before = node.evidence.len();
+        net.deliver(0, 4, &packet);
+        let node = &net.nodes[4];
+        assert_eq!(node.driver().status().head, head.id, "it is not applied");
+        let accused: Vec<_> = node.evidence[before..].iter().map(|e| (e.member, e.fault)).collect();
+        let signers = certificate.signatures.iter().map(|(index, _)| (*index, Fault::BadBlock));
+        assert_eq!(accused, signers.collect::<Vec<_>>());
+        assert!(node.evidence[before].detail.contains("signature is not valid"));
+        assert!(!node.driver().status().syncing, "who sent it is asked no more");
+    }
 }

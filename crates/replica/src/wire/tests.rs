@@ -87,7 +87,7 @@ impl World {
         }
     }
 
-    fn vote(&self, voter: u16) -> BlockVote {
+    fn block(&self, trxs: Vec<Trx>) -> Block {
         let head = Head {
             id: BlockId(0),
             hash: Digest::default(),
@@ -97,8 +97,23 @@ impl World {
             last_view_change: BlockId(0),
         };
         let writes = WriteSet::new();
-        let view = &self.context.views[0];
-        let block: Block = build(view, &head, Epoch(1), 1, Vec::new(), &writes);
+        build(&self.context.views[0], &head, Epoch(1), 1, trxs, &writes)
+    }
+
+    /// As a peer sends it: certified by these.
+    fn certified(&self, block: &Block, voters: &[u16]) -> InboundBlock {
+        let votes: Vec<BlockVote> =
+            voters.iter().map(|voter| self.vote_for(*voter, block)).collect();
+        let mut certificate = Certificate::assemble(&votes[..1], 1).expect("of one");
+        certificate.signatures = votes.iter().map(|vote| (vote.voter, vote.view_sign)).collect();
+        InboundBlock::new((block.to_bytes().into(), certificate.to_bytes().into()))
+    }
+
+    fn vote(&self, voter: u16) -> BlockVote {
+        self.vote_for(voter, &self.block(Vec::new()))
+    }
+
+    fn vote_for(&self, voter: u16, block: &Block) -> BlockVote {
         let (view_key, member) = &self.keys[usize::from(voter)];
         BlockVote::sign(&block.header, NodeIndex(voter), view_key, member)
     }
@@ -404,4 +419,33 @@ fn a_status_has_the_fields_it_names() {
         bytes[48] ^= 8;
         assert!(read_status(&bytes).is_err(), "a field nobody knows");
     }
+}
+
+#[test]
+fn a_block_is_checked_only_if_all_of_it_is_good_and_it_is_needed() {
+    let world = world();
+    let found = |mut block: InboundBlock, context: &VerifyContext, head: u64| {
+        block.check(context, BlockId(head));
+        block.checked().map(|block| Arc::clone(block.get()))
+    };
+    let good = world.block((0..3).map(|n| world.trx(n)).collect());
+    let here = |block, voters: &[u16]| found(world.certified(block, voters), &world.context, 0);
+    assert_eq!(here(&good, &[0, 1, 2]).as_deref(), Some(&good));
+    // Whoever has it does not need it checked.
+    assert_eq!(found(world.certified(&good, &[0, 1, 2]), &world.context, 1), None);
+    let elsewhere = VerifyContext { views: Vec::new(), ..world.context.clone() };
+    assert_eq!(found(world.certified(&good, &[0, 1, 2]), &elsewhere, 0), None);
+    // Too few, and no certificate at all.
+    assert_eq!(here(&good, &[0, 1]), None);
+    let bytes: Arc<[u8]> = good.to_bytes().into();
+    let bare = InboundBlock::new((bytes, Arc::from([])));
+    assert_eq!(found(bare, &world.context, 0), None);
+    // One bad signature among good ones, under a good certificate.
+    let mut trxs: Vec<Trx> = (0..3).map(|n| world.trx(n)).collect();
+    trxs[1].data.push(b'x');
+    assert_eq!(here(&world.block(trxs), &[0, 1, 2]), None);
+    // A certificate of another block.
+    let other = world.certified(&world.block(vec![world.trx(4)]), &[0, 1, 2]);
+    let swapped = InboundBlock::new((good.to_bytes().into(), Arc::clone(&other.bytes().1)));
+    assert_eq!(found(swapped, &world.context, 0), None);
 }

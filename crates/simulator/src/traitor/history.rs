@@ -29,6 +29,7 @@ pub(super) fn rewrite<M: Message>(
     let group = &from.purse.group;
     match from.purse.open::<M>(packet)? {
         Inbound::Blocks(blocks) => {
+            let blocks = blocks.iter().map(|block| block.bytes().clone()).collect();
             let blocks = tamper(from.purse, rng, blocks);
             Some(vec![wire::encode_blocks(group, &blocks)])
         }
@@ -74,6 +75,7 @@ pub(super) fn scheme<M: Message>(from: &Vantage<'_>, rng: &mut ChaCha8Rng) -> Ve
     if let Some(blocks) = blocks
         && rng.random_bool(0.3)
     {
+        let blocks = blocks.iter().map(|block| block.bytes().clone()).collect();
         let blocks = tamper(from.purse, rng, blocks);
         sent.push((Address::Everybody, wire::encode_blocks(&from.purse.group, &blocks)));
     }

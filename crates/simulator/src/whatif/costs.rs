@@ -34,6 +34,9 @@ pub struct Costs {
     /// Waking another thread: a packet goes from the network's thread to one that verifies, and
     /// from there to the group's.
     pub thread_wake: u64,
+    /// What a job costs more, beside [`Costs::thread_wake`], that another thread gives to one that
+    /// sleeps, on a core that sleeps: it comes to an empty cache.
+    pub thread_alone: u64,
     /// Waking a thread that waits for the network: what a packet that comes alone costs more at each
     /// end than one of a burst.
     pub runtime_wake: u64,
@@ -60,6 +63,9 @@ pub struct Costs {
     /// Ordering a trx on the group's thread: proposal, rules, block, execution, index, leaving the
     /// pool.
     pub trx_order: u64,
+    /// Applying a trx of a block that others made and that has been checked, on the group's thread:
+    /// rules, execution, index.
+    pub trx_replay: u64,
     /// Reading a KiB of a gossiped block that is known already.
     pub block_kib: u64,
     /// Sealing a proposal, without its bytes.
@@ -105,8 +111,14 @@ pub struct Costs {
     pub api_look: u64,
     /// A post through the HTTP API, without what the group's thread does.
     pub api_post: u64,
+    /// What a post that comes alone costs more there than one of many: threads sleep.
+    pub api_alone: u64,
     /// A post at the client that makes it, with its share of reading its block.
     pub client_post: u64,
+    /// What a post that is made alone costs more there.
+    pub client_alone: u64,
+    /// Time from the start of a node's process until its API answers.
+    pub start: u64,
     /// By size of the committee, ascending.
     pub committees: Vec<CommitteeCosts>,
 }
@@ -204,6 +216,7 @@ impl Costs {
             trx_bytes,
             crowded_percent: 100,
             thread_wake: 5_000,
+            thread_alone: 10_000,
             runtime_wake: 10_000,
             turn: 2_000,
             frame_sign: 20_000,
@@ -216,6 +229,7 @@ impl Costs {
             trx_admit: 60_000,
             trx_pool: 3_000,
             trx_order: 20_000,
+            trx_replay: 15_000,
             block_kib: 2_000,
             seal: 1_500_000,
             seal_kib: 500,
@@ -238,7 +252,10 @@ impl Costs {
             client_look: 100_000,
             api_look: 100_000,
             api_post: 60_000,
+            api_alone: 30_000,
             client_post: 60_000,
+            client_alone: 30_000,
+            start: 50_000_000,
             committees: [4, 16, 64, 100].map(committee).to_vec(),
         }
     }

@@ -5,6 +5,7 @@
 //! asked for, and time is all. A node has the threads of the real one: one for the network, one for the
 //! API, some that verify, one for its group, which waits while its disk syncs.
 
+use std::cell::Cell;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::rc::Rc;
@@ -53,11 +54,20 @@ pub(super) enum Job {
     /// A packet comes in.
     Receive { from: usize, to: usize, life: u64, packet: Rc<Packet> },
     /// Its signatures are checked.
-    Verify { from: usize, to: usize, life: u64, packet: Rc<Packet> },
+    Verify {
+        from: usize,
+        to: usize,
+        life: u64,
+        packet: Rc<Packet>,
+        /// The receiver's head when it came, if that is behind.
+        behind: Option<BlockId>,
+        /// How many threads are at it still.
+        left: Rc<Cell<usize>>,
+    },
     /// The group's thread takes a turn.
     Turn { node: usize, life: u64 },
-    /// A thread for network or API has slept.
-    Awake,
+    /// A thread for network, API or client has slept; what waking it costs.
+    Awake(u64),
     /// An end of a link that a node dialed does its part: `other`'s, if it accepts.
     Link { node: usize, life: u64, other: usize, accepts: bool },
     /// The network's thread sets timers for gossip, which wakes who keeps them.
@@ -169,6 +179,8 @@ pub(super) struct Node {
     pub price: u64,
     /// A turn has been asked for and not begun.
     pub asked: bool,
+    /// By kind of threads, whether the last job found them, and a core, asleep.
+    pub alone: [bool; POOLS],
     /// What the turn in progress will release, and how often its disk syncs.
     pub turn: Option<(Turn, u64)>,
     /// How often it was started.
@@ -181,6 +193,8 @@ pub(super) struct Node {
     /// Of that, what it handed its transports.
     pub handed_bytes: u64,
     pub head: BlockId,
+    /// That, while it fetches blocks.
+    pub behind: Option<BlockId>,
     /// By the other node.
     pub links: Vec<Link>,
     /// Trxs that it has checked since it came back; `None` if it was never away: it was given all.
@@ -269,6 +283,7 @@ impl Engine {
             inbox: Vec::new(),
             price: 0,
             asked: false,
+            alone: [false; POOLS],
             turn: None,
             life: 0,
             line_free: 0,
@@ -276,6 +291,7 @@ impl Engine {
             sent_bytes: 0,
             handed_bytes: 0,
             head: BlockId(0),
+            behind: None,
             links: (0..count).map(|_| Link::up()).collect(),
             checked: None,
         });
@@ -399,20 +415,32 @@ impl Engine {
 
     pub fn push(&mut self, node: usize, threads: Threads, job: Job) {
         let (processor, pool) = self.place(node, threads);
-        match threads {
-            Threads::Network | Threads::Api => self.push_awake(processor, pool, job),
-            Threads::Verifiers | Threads::Group => self.processors[processor].push(pool, job),
-        }
+        let price = match threads {
+            Threads::Network => self.costs.runtime_wake,
+            Threads::Api => self.costs.api_alone,
+            Threads::Verifiers | Threads::Group => {
+                let cores = &self.processors[processor];
+                self.nodes[node].alone[threads as usize] = cores.is_idle(pool) && cores.sleeps();
+                return self.push_to(processor, pool, job);
+            }
+        };
+        self.push_awake(processor, pool, price, job);
         self.run_cores(processor);
     }
 
     /// A thread that waits for the network costs more to wake than one that another thread wakes.
-    fn push_awake(&mut self, processor: usize, pool: usize, job: Job) {
+    fn push_awake(&mut self, processor: usize, pool: usize, price: u64, job: Job) {
         let cores = &self.processors[processor];
         if cores.is_idle(pool) && cores.sleeps() {
-            self.processors[processor].push(pool, Job::Awake);
+            self.processors[processor].push(pool, Job::Awake(price));
         }
         self.processors[processor].push(pool, job);
+    }
+
+    /// What a job for a thread that verifies, or the group's, costs more if it found nobody awake.
+    fn roused(&mut self, node: usize, threads: Threads) -> u64 {
+        let alone = std::mem::take(&mut self.nodes[node].alone[threads as usize]);
+        u64::from(alone) * self.costs.thread_alone
     }
 
     /// A node gossips: with nothing else to do its network's thread wakes another one for its timers.
@@ -432,7 +460,7 @@ impl Engine {
     /// Gives the load a job.
     pub fn push_client(&mut self, job: Job) {
         let pool = self.client_pool();
-        self.push_awake(0, pool, job);
+        self.push_awake(0, pool, self.costs.client_alone, job);
         self.run_cores(0);
     }
 
@@ -461,19 +489,19 @@ impl Engine {
             Job::Client { .. } => self.costs.client_post,
             Job::Api { .. } => self.costs.api_post,
             Job::Send { packet, .. } | Job::Receive { packet, .. } => self.transfer(packet),
-            Job::Verify { to, life, packet, .. } => {
+            Job::Verify { to, life, packet, behind, .. } => {
                 if self.nodes[*to].life != *life {
                     return 0;
                 }
-                self.verify_price(*to, packet)
+                self.roused(*to, Threads::Verifiers) + self.verify_price(*to, packet, *behind)
             }
             Job::Turn { node, life } => {
                 if self.nodes[*node].life != *life {
                     return 0;
                 }
-                self.turn(*node)
+                self.roused(*node, Threads::Group) + self.turn(*node)
             }
-            Job::Awake => self.costs.runtime_wake,
+            Job::Awake(price) => *price,
             Job::Link { .. } => self.costs.link / 2,
             Job::Timers => self.costs.gossip_wake,
             Job::Upkeep => self.upkeep_price(),
@@ -515,16 +543,16 @@ impl Engine {
             }
             Job::Receive { from, to, life, packet } => {
                 if self.nodes[to].life == life {
-                    let job = Job::Verify { from, to, life, packet };
-                    self.push(to, Threads::Verifiers, job);
+                    self.verify(from, to, &packet);
                 }
             }
-            Job::Verify { from, to, life, packet } => {
-                if self.nodes[to].life == life {
-                    self.verified(from, to, &packet);
+            Job::Verify { from, to, life, packet, behind, left } => {
+                left.set(left.get() - 1);
+                if self.nodes[to].life == life && left.get() == 0 {
+                    self.verified(from, to, &packet, behind);
                 }
             }
-            Job::Awake | Job::Timers | Job::Upkeep | Job::Looked => {}
+            Job::Awake(_) | Job::Timers | Job::Upkeep | Job::Looked => {}
             Job::Look => self.looked(),
             Job::Link { node, life, other, accepts } => {
                 self.link_half(node, life, other, accepts);
@@ -598,7 +626,10 @@ impl Engine {
         }
         let Some((turn, _)) = self.nodes[at].turn.take() else { return };
         assert!(turn.stalled.is_none(), "a disk without faults takes everything");
-        self.nodes[at].wake = turn.wake;
+        let node = &mut self.nodes[at];
+        node.wake = turn.wake;
+        let status = node.driver.as_ref().map(Driver::status).filter(|status| status.syncing);
+        node.behind = status.map(|status| status.head);
         if let Some(wake) = turn.wake {
             let moment = wake.0.saturating_sub(BEGIN_MS).saturating_mul(1_000);
             if wake > self.clock() && moment < u64::MAX / 4 {

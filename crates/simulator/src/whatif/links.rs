@@ -14,8 +14,13 @@ use super::engine::{Engine, Event, Job, Threads, peer};
 use super::open_store;
 use super::packets::Packet;
 
-/// Most bytes that wait for a node that is away, as in the node. The oldest go first.
+/// Most bytes that wait on each lane for a node that is away, as in the node. The oldest go first.
 const MAX_QUEUED_AWAY: usize = 512 * 1024;
+/// Packets up to this size use the first lane, as in the node.
+const SMALL: usize = 64 * 1024;
+/// What waits for a node that is away is outdated when another packet comes so much later, as in the
+/// node.
+const OUTDATED_US: u64 = 1_000_000;
 
 /// Round trips until a node that has started knows where the others are: one question to a node that
 /// it has a link to already.
@@ -28,21 +33,34 @@ const LOOK_UP_TRIPS: u64 = 1;
 /// round trip after what it answers, for gossip and for packets.
 const LINK_TRIPS: u64 = 5;
 
-/// What waits for a node.
+/// What waits for a node on one lane.
 #[derive(Default)]
-pub(super) struct Held {
-    packets: VecDeque<Rc<Packet>>,
+struct Lane {
+    /// With the time when each came.
+    packets: VecDeque<(u64, Rc<Packet>)>,
     bytes: usize,
 }
 
+/// What waits for a node.
+#[derive(Default)]
+pub(super) struct Held([Lane; 2]);
+
 impl Held {
-    fn push(&mut self, packet: Rc<Packet>) {
-        self.bytes += packet.content.len();
-        self.packets.push_back(packet);
-        while self.bytes > MAX_QUEUED_AWAY {
-            let Some(oldest) = self.packets.pop_front() else { break };
-            self.bytes -= oldest.content.len();
+    fn push(&mut self, now: u64, packet: Rc<Packet>) {
+        let lane = &mut self.0[usize::from(packet.content.len() > SMALL)];
+        lane.bytes += packet.content.len();
+        lane.packets.push_back((now, packet));
+        while let Some((came, oldest)) = lane.packets.front() {
+            if lane.bytes <= MAX_QUEUED_AWAY && now - came <= OUTDATED_US {
+                break;
+            }
+            lane.bytes -= oldest.content.len();
+            lane.packets.pop_front();
         }
+    }
+
+    fn into_packets(self) -> impl Iterator<Item = Rc<Packet>> {
+        self.0.into_iter().flat_map(|lane| lane.packets).map(|(_, packet)| packet)
     }
 }
 
@@ -57,9 +75,8 @@ pub(super) struct Link {
 
 impl Link {
     /// To a node that was there from the beginning.
-    pub const fn up() -> Self {
-        let held = Held { packets: VecDeque::new(), bytes: 0 };
-        Self { up: true, known: true, held }
+    pub fn up() -> Self {
+        Self { up: true, known: true, held: Held::default() }
     }
 }
 
@@ -166,7 +183,7 @@ impl Engine {
             let link = &mut self.nodes[from].links[to];
             (link.up, link.known) = (true, true);
             let held = std::mem::take(&mut link.held);
-            for packet in held.packets {
+            for packet in held.into_packets() {
                 self.send_to(from, to, packet);
             }
         }
@@ -176,9 +193,10 @@ impl Engine {
 
     /// A packet for a node that there is no link to.
     pub fn hold(&mut self, from: usize, to: usize, packet: Rc<Packet>) {
+        let now = self.now;
         let link = &mut self.nodes[from].links[to];
         if link.known && !packet.gossip {
-            link.held.push(packet);
+            link.held.push(now, packet);
         }
     }
 
@@ -198,19 +216,36 @@ mod tests {
     use quorate_ledger::ids::GroupId;
     use quorate_replica::wire;
 
-    use super::{Held, MAX_QUEUED_AWAY, Packet};
+    use super::{Held, MAX_QUEUED_AWAY, OUTDATED_US, Packet};
+
+    fn bundle(byte: u8, size: usize) -> Rc<Packet> {
+        let text: std::sync::Arc<[u8]> = vec![byte; size].into();
+        let group = GroupId(uuid::Uuid::from_u128(1));
+        Rc::new(Packet::new(wire::encode_trxs(&group, &[text]), false))
+    }
+
+    fn same(held: Held, expected: &[Rc<Packet>]) -> bool {
+        let held: Vec<_> = held.into_packets().collect();
+        held.len() == expected.len() && held.iter().zip(expected).all(|(a, b)| Rc::ptr_eq(a, b))
+    }
 
     #[test]
-    fn the_oldest_of_what_waits_goes_first() {
-        let bundle = |byte: u8| {
-            let text: std::sync::Arc<[u8]> = vec![byte; 100 * 1024].into();
-            let group = GroupId(uuid::Uuid::from_u128(1));
-            Rc::new(Packet::new(wire::encode_trxs(&group, &[text]), false))
-        };
+    fn the_oldest_of_what_waits_on_a_lane_goes_first() {
         let mut held = Held::default();
-        let packets: Vec<_> = (0..9).map(bundle).collect();
-        packets.iter().for_each(|packet| held.push(Rc::clone(packet)));
-        assert!(held.bytes <= MAX_QUEUED_AWAY && held.packets.len() == 5);
-        assert!(held.packets.iter().zip(&packets[4..]).all(|(a, b)| Rc::ptr_eq(a, b)));
+        let mut packets = vec![bundle(9, 100)];
+        packets.extend((0..9).map(|byte| bundle(byte, 100 * 1024)));
+        packets.iter().for_each(|packet| held.push(0, Rc::clone(packet)));
+        assert!(held.0.iter().all(|lane| lane.bytes <= MAX_QUEUED_AWAY));
+        packets.drain(1..5);
+        assert!(same(held, &packets));
+    }
+
+    #[test]
+    fn what_is_outdated_does_not_wait() {
+        let mut held = Held::default();
+        let packets = [bundle(1, 100), bundle(2, 100), bundle(3, 100)];
+        let times = [0, 1, OUTDATED_US + 1];
+        packets.iter().zip(times).for_each(|(packet, now)| held.push(now, Rc::clone(packet)));
+        assert!(same(held, &packets[1..]));
     }
 }

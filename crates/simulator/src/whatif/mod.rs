@@ -21,7 +21,7 @@
 //! # What is not in the model
 //! Loss, congestion and slow start of TCP; the line in (only the line out is limited); gossip that
 //! comes twice (among members who are all connected nobody passes it on); pauses of the operating system; lookups that need
-//! more than one answer; the time a process takes until its API answers.
+//! more than one answer.
 
 pub mod conditions;
 pub mod costs;
@@ -71,6 +71,8 @@ const QUIET_MS: u64 = 300;
 const STUCK_S: u64 = 600;
 /// Shortest time that a crashed node is down.
 const DOWN_MS: u64 = 3_000;
+/// Crashes that a prediction is the mean of.
+const CRASHES: u64 = 4;
 
 /// What to predict.
 #[derive(Clone, Debug)]
@@ -102,7 +104,7 @@ pub struct Scenario {
 /// What a crash of one node does.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Recovery {
-    /// How long the node was down, ms.
+    /// How long the node was down, ms, with the start of its process.
     pub down_ms: f64,
     /// Longest time without a block from the crash on, ms.
     pub gap_ms: f64,
@@ -411,15 +413,43 @@ fn threads(used: &[u64], us: f64, nodes: usize) -> Vec<Used> {
     KINDS.iter().zip(used).map(of).collect()
 }
 
-/// The last node crashes and comes back.
+/// The last node crashes and comes back, at some moments between two blocks: what it misses depends
+/// on that, and nobody chooses it. The mean of all.
 fn crash(
+    engine: &mut Engine,
+    prediction: &Prediction,
+    progress: &mut impl FnMut(usize),
+) -> Result<Recovery, WhatIfError> {
+    let block = (prediction.block_ms as u64 * MS).max(1);
+    let mut sum = Recovery { down_ms: 0.0, gap_ms: 0.0, catch_up_ms: 0.0 };
+    for phase in 0..CRASHES {
+        // Two blocks, so that the one that came back takes part again.
+        until_blocks(engine, engine.blocks.len() + 2, progress)?;
+        let moment = engine.now + block * (2 * phase + 1) / (2 * CRASHES);
+        engine.run_until(moment, |_| false);
+        holds(engine)?;
+        let one = crash_once(engine, prediction, progress)?;
+        sum.down_ms += one.down_ms;
+        sum.gap_ms += one.gap_ms;
+        sum.catch_up_ms += one.catch_up_ms;
+    }
+    let mean = |sum: f64| round(sum / CRASHES as f64);
+    Ok(Recovery {
+        down_ms: mean(sum.down_ms),
+        gap_ms: mean(sum.gap_ms),
+        catch_up_ms: mean(sum.catch_up_ms),
+    })
+}
+
+fn crash_once(
     engine: &mut Engine,
     prediction: &Prediction,
     progress: &mut impl FnMut(usize),
 ) -> Result<Recovery, WhatIfError> {
     let victim = engine.nodes.len() - 1;
     let crashed = engine.now;
-    let down = DOWN_MS.max(prediction.block_ms as u64 * 2) * MS;
+    let start = engine.costs.start / 1_000;
+    let down = DOWN_MS.max(prediction.block_ms as u64 * 2) * MS + start;
     engine.crash(victim, down);
     engine.run_until(crashed + down, |engine| engine.is_up(victim));
     holds(engine)?;

@@ -89,6 +89,7 @@ pub fn measure(
         .collect();
     for zero in [
         &mut costs.thread_wake,
+        &mut costs.thread_alone,
         &mut costs.runtime_wake,
         &mut costs.disk_sync,
         &mut costs.disk_sync_busy,
@@ -104,7 +105,10 @@ pub fn measure(
         &mut costs.client_look,
         &mut costs.api_look,
         &mut costs.api_post,
+        &mut costs.api_alone,
         &mut costs.client_post,
+        &mut costs.client_alone,
+        &mut costs.start,
     ] {
         *zero = 0;
     }
@@ -254,16 +258,25 @@ struct Solo {
 
 impl Solo {
     fn open(group: &Group) -> Self {
+        Self::begin(group, &group.owner, true)
+    }
+
+    /// Another member, who only follows.
+    fn follow(group: &Group) -> Self {
+        Self::begin(group, &MemberKey::generate(&mut rng()), false)
+    }
+
+    fn begin(group: &Group, member: &MemberKey, create: bool) -> Self {
         let config = GroupConfig {
             descriptor: group.descriptor.clone(),
-            member: group.owner.clone(),
+            member: member.clone(),
             encrypt: group.encrypt.clone(),
-            create: true,
+            create,
         };
         let (store, recovered) = super::open_store(&FaultyDisk::new(1), 1);
         let mut env = Env { now: Time(BEGIN_MS), rng: rng() };
         let opened = Driver::open(&mut env, config, recovered, store);
-        let (driver, _) = opened.expect("an owner creates its group");
+        let (driver, _) = opened.expect("there is nothing that could be damaged");
         let context = VerifyContext { group: group.descriptor.id, views: Vec::new(), known: None };
         Self { env, driver, context, tickets: 0, ordered: 0 }
     }
@@ -282,6 +295,40 @@ impl Solo {
     fn epoch(&mut self) {
         self.env.now = self.env.now.after(1_000);
         self.turn(vec![Input::Wake]);
+    }
+
+    /// What a turn of a node says to the other of two.
+    fn says(&mut self, inputs: Vec<Input<Message>>) -> Vec<wire::Packet> {
+        let mut said = Vec::new();
+        for output in self.driver.turn(&mut self.env, inputs).outputs {
+            match output {
+                Output::Send { packet, .. } => said.push(packet),
+                Output::Notice(Notice::Views(views)) => self.context.views = views,
+                _ => {}
+            }
+        }
+        said
+    }
+
+    /// Takes what the other one said, blocks checked as they are for a node that is behind; what it
+    /// answers. `took`: what the group's thread does.
+    fn hears(
+        &mut self,
+        said: &[wire::Packet],
+        took: &mut dyn FnMut(&mut dyn FnMut()),
+    ) -> Vec<wire::Packet> {
+        let head = self.driver.status().head;
+        let open = |packet: &wire::Packet| {
+            let mut inbound = wire::verify::<Message>(packet.bytes(), &self.context).ok()?;
+            if let Inbound::Blocks(blocks) = &mut inbound {
+                blocks.iter_mut().for_each(|block| block.check(&self.context, head));
+            }
+            Some(Input::Inbound(peer(1), inbound))
+        };
+        let mut inputs: Vec<_> = said.iter().filter_map(open).collect();
+        let mut answers = Vec::new();
+        took(&mut || answers = self.says(std::mem::take(&mut inputs)));
+        answers
     }
 
     fn submit(&mut self, trxs: &[Trx]) -> Vec<Input<Message>> {
@@ -336,17 +383,36 @@ fn trxs(costs: &mut Costs, trx_bytes: usize, clock: Clock<'_>) {
         solo.epoch();
     }
     assert_eq!(solo.ordered, 2 * ROUNDS * count, "every post is ordered");
+    costs.trx_replay = replay(&group, &mut solo, clock) / (2 * ROUNDS * count) as u64;
     let each = |sum: u64| sum / (ROUNDS * count) as u64;
     (costs.trx_admit, costs.trx_verify, costs.trx_pool) = (each(admit), each(verify), each(pool));
     let text = vec![7u8; TEXT];
     costs.write_kib = time(clock, || text.clone()) * 1024 / TEXT as u64;
     // The simulated disk's copying is not the real disk's writing, which is charged by the byte.
-    costs.trx_order =
-        each(order).saturating_sub(Costs::bytes(costs.write_kib, bytes) / count as u64);
+    let written = Costs::bytes(costs.write_kib, bytes) / count as u64;
+    costs.trx_order = each(order).saturating_sub(written);
+    costs.trx_replay = costs.trx_replay.saturating_sub(written);
     let view = stage::view(&group.descriptor, &[&group.owner], &[], 500);
     let encoded = block(&view, last).to_bytes();
     let read = time(clock, || Block::from_bytes(&encoded).expect("a good block"));
     costs.block_kib = read * 1024 / encoded.len() as u64;
+}
+
+/// A node that comes late fetches the ledger of another one: what its group's thread does.
+fn replay(group: &Group, other: &mut Solo, clock: Clock<'_>) -> u64 {
+    let mut late = Solo::follow(group);
+    let mut said = late.says(vec![Input::Connected(peer(1))]);
+    let mut sum = 0;
+    while late.driver.status().head < other.driver.status().head {
+        assert!(!said.is_empty(), "who is behind asks");
+        let answers = other.hears(&said, &mut |turn| turn());
+        said = late.hears(&answers, &mut |turn| {
+            let from = clock();
+            turn();
+            sum += clock() - from;
+        });
+    }
+    sum
 }
 
 /// Costs in a committee of `n`. `decode`: what decoding a message costs.
@@ -475,7 +541,7 @@ mod tests {
         let costs = measure(250, &[4], &mut clock, |what| said.push(what.to_owned()));
         assert_eq!(costs.check(250), Ok(()));
         assert_eq!(said.len(), 4);
-        assert!(costs.trx_verify > 0 && costs.committees[0].message > 0);
+        assert!(costs.trx_verify > 0 && costs.trx_replay > 0 && costs.committees[0].message > 0);
         assert_eq!(costs.packet, 0, "the caller measures it");
     }
 }

@@ -1,10 +1,13 @@
 //! Packets between the nodes: what it takes to send, carry, receive and check them.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
+use quorate_ledger::ids::BlockId;
+use quorate_ledger::proto::Trx;
+use quorate_ledger::view::certificate_quorum;
 use quorate_replica::api::{Address, Input};
-use quorate_replica::wire::{self, CommitteeMessage, Inbound, VerifyContext};
+use quorate_replica::wire::{self, CommitteeMessage, Inbound, InboundBlock, VerifyContext};
 use rand::RngExt;
 
 use super::Message;
@@ -27,12 +30,17 @@ pub(super) struct Packet {
     /// Gossiped, not on a stream.
     pub gossip: bool,
     checked: RefCell<Option<Checked>>,
+    /// The same for a node that is behind, with its head: blocks that it lacks are checked, too.
+    behind: RefCell<Option<(BlockId, Checked)>>,
 }
 
+#[derive(Clone)]
 struct Checked {
     inbound: Inbound<Message>,
     /// What checking it costs each receiver, ns.
     verify: u64,
+    /// Threads that can check it together.
+    parts: usize,
     /// What it costs each receiver's group thread, ns.
     turn: u64,
 }
@@ -40,7 +48,7 @@ struct Checked {
 impl Packet {
     /// One that nobody has checked.
     pub const fn new(content: wire::Packet, gossip: bool) -> Self {
-        Self { content, gossip, checked: RefCell::new(None) }
+        Self { content, gossip, checked: RefCell::new(None), behind: RefCell::new(None) }
     }
 
     /// What a transport is given for it.
@@ -139,26 +147,57 @@ impl Engine {
         self.at(arrives, Event::Arrive { from, to, packet });
     }
 
-    /// What checking a packet costs a node.
-    pub fn verify_price(&self, at: usize, packet: &Packet) -> u64 {
-        let mut checked = packet.checked.borrow_mut();
-        if checked.is_none() {
-            let context = VerifyContext {
-                group: self.descriptor.id,
-                views: self.nodes[at].views.clone(),
-                known: None,
-            };
-            // A refused one costs nothing; there are none in a network without traitors.
-            *checked = wire::verify_held(&packet.content, &context)
-                .ok()
-                .map(|inbound| self.priced(inbound, packet.content.len() as u64));
+    /// Gives a packet to the threads that verify. Blocks that a node lacks they check together.
+    pub fn verify(&mut self, from: usize, to: usize, packet: &Rc<Packet>) {
+        let life = self.nodes[to].life;
+        let behind = self.nodes[to].behind;
+        let parts = self.checked(to, packet, behind).map_or(1, |checked| checked.parts);
+        let left = Rc::new(Cell::new(parts));
+        for _ in 0..parts {
+            let (packet, left) = (Rc::clone(packet), Rc::clone(&left));
+            let job = Job::Verify { from, to, life, packet, behind, left };
+            self.push(to, Threads::Verifiers, job);
         }
-        checked.as_ref().map_or(0, |checked| checked.verify)
+    }
+
+    /// What a part of checking a packet costs a node.
+    pub fn verify_price(&self, at: usize, packet: &Packet, behind: Option<BlockId>) -> u64 {
+        let checked = self.checked(at, packet, behind);
+        checked.map_or(0, |checked| checked.verify / checked.parts as u64)
+    }
+
+    /// A packet as it is when it is checked. A refused one is none; there are none of these in a
+    /// network without traitors.
+    fn checked(&self, at: usize, packet: &Packet, behind: Option<BlockId>) -> Option<Checked> {
+        let mut plain = packet.checked.borrow_mut();
+        let context = || VerifyContext {
+            group: self.descriptor.id,
+            views: self.nodes[at].views.clone(),
+            known: None,
+        };
+        let bytes = packet.content.len() as u64;
+        if plain.is_none() {
+            let inbound = wire::verify_held(&packet.content, &context()).ok()?;
+            *plain = Some(self.priced(inbound, bytes));
+        }
+        let plain = plain.clone()?;
+        let (Some(head), Inbound::Blocks(blocks)) = (behind, &plain.inbound) else {
+            return Some(plain);
+        };
+        let mut known = packet.behind.borrow_mut();
+        if let Some((_, checked)) = known.as_ref().filter(|(of, _)| *of == head) {
+            return Some(checked.clone());
+        }
+        let (mut blocks, context) = (blocks.clone(), context());
+        blocks.iter_mut().for_each(|block| block.check(&context, head));
+        let checked = self.priced(Inbound::Blocks(blocks), bytes);
+        Some(known.insert((head, checked)).1.clone())
     }
 
     fn priced(&self, inbound: Inbound<Message>, bytes: u64) -> Checked {
         let costs = &self.costs;
         let hash = Costs::bytes(costs.hash_kib, bytes);
+        let mut parts = 1;
         let (verify, turn) = match &inbound {
             Inbound::Committee(frame) => {
                 let payloads = &frame.get().payloads;
@@ -175,23 +214,45 @@ impl Engine {
                 let count = trxs.len() as u64;
                 (count * costs.trx_verify, count * costs.trx_pool)
             }
-            Inbound::Blocks(_) => (hash / 2, Costs::bytes(costs.block_kib, bytes)),
+            Inbound::Blocks(blocks) => {
+                let signers = certificate_quorum(self.nodes.len()) as u64;
+                let certificate = signers * costs.frame_verify;
+                let (mut verify, mut turn) = (hash / 2, 0);
+                for block in blocks {
+                    match block.checked() {
+                        Some(checked) => {
+                            let trxs = checked.get().trxs.len() as u64;
+                            verify += certificate + trxs * costs.trx_verify;
+                            turn += certificate;
+                        }
+                        None => turn += Costs::bytes(costs.block_kib, block.bytes().0.len() as u64),
+                    }
+                }
+                parts = blocks.iter().filter(|block| block.checked().is_some()).count().max(1);
+                (verify, turn)
+            }
             _ => (costs.payload_decode, costs.payload_decode),
         };
-        Checked { inbound, verify: verify + costs.thread_wake, turn }
+        let verify = verify + costs.thread_wake * parts as u64;
+        Checked { inbound, verify, turn, parts }
     }
 
     /// A packet has been checked: it goes to the group's thread.
-    pub fn verified(&mut self, from: usize, to: usize, packet: &Packet) {
-        let found =
-            packet.checked.borrow().as_ref().map(|checked| (checked.inbound.clone(), checked.turn));
-        if let Some((inbound, turn)) = found {
-            if let (Inbound::Trxs { trxs, .. }, Some(checked)) =
-                (&inbound, &mut self.nodes[to].checked)
-            {
-                checked.extend(trxs.iter().filter_map(|trx| trx.get().trx.id()));
+    pub fn verified(&mut self, from: usize, to: usize, packet: &Packet, behind: Option<BlockId>) {
+        let Some(Checked { inbound, turn, .. }) = self.checked(to, packet, behind) else { return };
+        if let Some(checked) = &mut self.nodes[to].checked {
+            match &inbound {
+                Inbound::Trxs { trxs, .. } => {
+                    checked.extend(trxs.iter().filter_map(|trx| trx.get().trx.id()));
+                }
+                Inbound::Blocks(blocks) => {
+                    let good = blocks.iter().filter_map(InboundBlock::checked);
+                    let trxs = good.flat_map(|block| &block.get().trxs);
+                    checked.extend(trxs.filter_map(Trx::id));
+                }
+                _ => {}
             }
-            self.give(to, Input::Inbound(peer(from), inbound), turn);
         }
+        self.give(to, Input::Inbound(peer(from), inbound), turn);
     }
 }

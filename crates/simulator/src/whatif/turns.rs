@@ -2,11 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use quorate_ledger::ids::TrxId;
+use quorate_ledger::block::Block;
+use quorate_ledger::ids::{BlockId, TrxId};
 use quorate_replica::api::{Address, Input, Notice, Output};
 use quorate_replica::driver::Turn;
-use quorate_replica::wire::Packet;
+use quorate_replica::wire::{Inbound, Packet};
 
+use super::Message;
 use super::costs::Costs;
 use super::engine::{Engine, Threads};
 use crate::disk::Wear;
@@ -37,6 +39,7 @@ impl Engine {
         if node.wake.is_some_and(|wake| wake <= now) {
             inputs.push(Input::Wake);
         }
+        let offered = offered(&inputs);
         let (trxs, wear) = (driver.journal().stats().trxs, node.disk.wear());
         let _ = keyed::take_work();
         let turn = driver.turn(&mut node.env, inputs);
@@ -45,7 +48,8 @@ impl Engine {
         let worn = Wear { syncs: after.syncs - wear.syncs, bytes: after.bytes - wear.bytes };
         let costs = &self.costs;
         let mut cost = u64::from(woken) * costs.thread_wake + costs.turn + price;
-        cost += ordered * costs.trx_order;
+        let fetched = fetched(&turn, &offered).min(ordered);
+        cost += (ordered - fetched) * costs.trx_order + fetched * costs.trx_replay;
         cost += unchecked(&turn, node.checked.as_ref()) * costs.trx_verify;
         cost += Costs::bytes(costs.write_kib, worn.bytes) + worn.syncs * costs.disk_sync_cpu;
         cost += self.cryptography(keyed::take_work()) + self.said(&turn);
@@ -88,6 +92,34 @@ impl Engine {
         }
         cost
     }
+}
+
+/// Blocks that others have sent, and that may be applied.
+fn offered(inputs: &[Input<Message>]) -> BTreeSet<BlockId> {
+    let blocks = inputs.iter().filter_map(|input| match input {
+        Input::Inbound(_, Inbound::Blocks(blocks)) => Some(blocks),
+        _ => None,
+    });
+    let headers = blocks.flatten().filter_map(|block| Block::peek(&block.bytes().0).ok());
+    headers.map(|header| header.id).collect()
+}
+
+/// Trxs in those that a turn has made final and not decided itself.
+fn fetched(turn: &Turn, offered: &BTreeSet<BlockId>) -> u64 {
+    let decided = |block: &Block| {
+        let said = format!("block {} of ", block.header.id);
+        turn.trace.iter().any(|t| t.line == "BLK-1" && t.text.to_string().starts_with(&said))
+    };
+    let mut count = 0;
+    for output in &turn.outputs {
+        if let Output::Notice(Notice::Committed { block, .. }) = output
+            && offered.contains(&block.header.id)
+            && !decided(block)
+        {
+            count += block.trxs.len() as u64;
+        }
+    }
+    count
 }
 
 /// Trxs in the blocks that a turn made final whose signatures the node had not checked before.

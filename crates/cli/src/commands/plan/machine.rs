@@ -63,6 +63,7 @@ pub async fn measure(trx_bytes: usize) -> Result<Costs> {
     costs.crowded_percent = crowded()?;
     say("threads");
     costs.thread_wake = wake()?;
+    costs.thread_alone = woken_alone().saturating_sub(costs.thread_wake);
     let binary = std::env::current_exe()
         .map_err(|e| CliError::failed(format!("cannot find my own program: {e}")))?;
     say("the disk");
@@ -73,8 +74,18 @@ pub async fn measure(trx_bytes: usize) -> Result<Costs> {
     say("links");
     links(&mut costs)?;
     say("the API of a node of our own");
-    let PerPost { client, server, busy, idle, client_look, server_look } =
-        per_post(&binary, trx_bytes).await?;
+    let PerPost {
+        client,
+        server,
+        busy,
+        idle,
+        client_look,
+        server_look,
+        client_alone,
+        api_alone,
+        start,
+    } = per_post(&binary, trx_bytes).await?;
+    (costs.client_alone, costs.api_alone, costs.start) = (client_alone, api_alone, start);
     let (client, server) = (costs.alone(client, busy, cores()), costs.alone(server, busy, cores()));
     costs.client_post = client;
     // What its group's thread does is in the table already.
@@ -164,6 +175,52 @@ fn wake() -> Result<u64> {
         drop(there);
     });
     Ok((cpu_ns()? - from) / (2 * WAKES))
+}
+
+/// A packet goes through two threads that sleep, as through those that verify and the group's: what
+/// their work costs each of them more than if it were done again and again. What both do is check a
+/// signature.
+fn woken_alone() -> u64 {
+    let (count, pause) = ALONE;
+    let key = MemberKey::generate(&mut rand::rng());
+    let text = vec![7; SIZES[0]];
+    let signature = key.sign(&sha256(&text));
+    let work = || assert!(key.public().verify(&sha256(&text), &signature.0), "an own signature");
+    let hot = || {
+        let mut clock = thread_clock();
+        let from = clock();
+        (0..count).for_each(|_| work());
+        clock() - from
+    };
+    let hot = hot().min(hot());
+    let ((to_first, first), (to_second, second)) = (channel::<()>(), channel::<()>());
+    let alone = std::thread::scope(|scope| {
+        let one = scope.spawn(move || {
+            let mut clock = thread_clock();
+            let from = clock();
+            while first.recv().is_ok() {
+                work();
+                if to_second.send(()).is_err() {
+                    break;
+                }
+            }
+            clock() - from
+        });
+        let other = scope.spawn(move || {
+            let mut clock = thread_clock();
+            let from = clock();
+            second.iter().for_each(|()| work());
+            clock() - from
+        });
+        for _ in 0..count {
+            std::thread::sleep(pause);
+            // The first lives until its channel is closed.
+            let _ = to_first.send(());
+        }
+        drop(to_first);
+        [one, other].map(|thread| thread.join().expect("it only works")).iter().sum::<u64>()
+    });
+    alone.saturating_sub(2 * hot) / (2 * count)
 }
 
 fn disk(costs: &mut Costs, dir: &Path) -> Result<()> {

@@ -8,7 +8,7 @@ use quorate_consensus::core::{Core, Env, Message};
 use quorate_consensus::honeybadger::message::HoneyBadgerMessage;
 use quorate_crypto::made;
 use quorate_crypto::threshold::Threshold;
-use quorate_ledger::ids::GroupId;
+use quorate_ledger::ids::{BlockId, GroupId};
 use quorate_ledger::trx::TrxType;
 use quorate_ledger::view::View;
 use quorate_replica::api::{Address, Command, GroupConfig, Input, Output, Reply, Ticket};
@@ -61,11 +61,17 @@ fn verified<M: Message>(
         return before.found.clone();
     }
     let context = VerifyContext { group, views: views.to_vec(), known: None };
-    let found = if made::remembers() {
+    let mut found = if made::remembers() {
         wire::verify_held(packet.content(), &context)
     } else {
         wire::verify(packet.bytes(), &context)
     };
+    // Both ways are gone: a block's trxs are checked here, as for a member that is behind, or by the
+    // member itself.
+    if let Ok(Inbound::Blocks(blocks)) = &mut found {
+        let here = blocks.iter_mut().filter(|block| block.bytes().0.len().is_multiple_of(2));
+        here.for_each(|block| block.check(&context, BlockId(0)));
+    }
     if let Ok(Inbound::Committee(frame)) = &found {
         overhear(group, &context.views, frame.get());
     }
