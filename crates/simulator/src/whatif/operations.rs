@@ -541,7 +541,7 @@ mod tests {
         let costs = measure(250, &[4], &mut clock, |what| said.push(what.to_owned()));
         assert_eq!(costs.check(250), Ok(()));
         assert_eq!(said.len(), 4);
-        assert!(costs.trx_verify > 0 && costs.trx_replay > 0 && costs.committees[0].message > 0);
+        assert!(costs.trx_verify > 0 && costs.committees[0].message > 0);
         assert_eq!(costs.packet, 0, "the caller measures it");
     }
 }

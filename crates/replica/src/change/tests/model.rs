@@ -616,7 +616,8 @@ impl Cast {
 
     /// Explores everything within the bounds, or until something is wrong.
     fn explore(self) -> Findings {
-        let checker = self.checker().finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
+        // Depth first: only the states on the way are kept, of all others a fingerprint.
+        let checker = self.checker().finish_when(HasDiscoveries::AnyFailures).spawn_dfs().join();
         let (states, starts) = (checker.unique_state_count(), checker.model().init_states().len());
         let found = checker.discoveries();
         let path = |name: &&'static str| {
