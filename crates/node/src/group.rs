@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{self, AtomicU64};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
@@ -55,6 +56,8 @@ const LIMITS: Limits = Limits {
     queries: 4096,
     turn_inputs: 4096,
     turn_queries: 64,
+    // Packets come all the time, and no answer is awaited before the next interval.
+    look: Duration::ZERO,
 };
 
 type CommandAnswer = oneshot::Sender<Result<Reply, CommandError>>;

@@ -1,9 +1,9 @@
 //! Where a group's thread gets its work from.
 
 use std::collections::VecDeque;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 /// How much may wait, and how much of it one turn takes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -20,7 +20,14 @@ pub struct Limits {
     pub turn_inputs: usize,
     /// Queries answered between two turns: reading must not hold the ordering up.
     pub turn_queries: usize,
+    /// How long the thread looks for more before it sleeps, if of its last few waits any was not much
+    /// longer: to be woken takes as long as many an answer of another node. It gives way to whoever
+    /// wants its core. Zero: it sleeps at once.
+    pub look: Duration,
 }
+
+/// How many waits are remembered.
+const REMEMBERED: u32 = 4;
 
 /// Why a request cannot wait.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -48,6 +55,8 @@ struct Inbox<I, C, Q> {
     holds: bool,
     queries: VecDeque<Q>,
     closed: bool,
+    /// Waits since one was short.
+    long_waits: u32,
 }
 
 impl<I, C, Q> Inbox<I, C, Q> {
@@ -77,6 +86,7 @@ impl<I, C, Q> Port<I, C, Q> {
             holds: false,
             queries: VecDeque::new(),
             closed: false,
+            long_waits: REMEMBERED,
         };
         Self { limits, inbox: Mutex::new(inbox), wake: Condvar::new() }
     }
@@ -171,19 +181,11 @@ impl<I, C, Q> Port<I, C, Q> {
     pub fn take(&self, wait: Option<Duration>, holds: bool) -> Option<Work<I, C, Q>> {
         let mut inbox = self.inbox.lock();
         inbox.holds = holds;
-        let deadline = wait.map(|wait| std::time::Instant::now() + wait);
-        while inbox.is_empty() {
-            if inbox.closed {
-                return None;
-            }
-            match deadline {
-                Some(deadline) => {
-                    if self.wake.wait_until(&mut inbox, deadline).timed_out() {
-                        break;
-                    }
-                }
-                None => self.wake.wait(&mut inbox),
-            }
+        if inbox.is_empty() {
+            let from = Instant::now();
+            inbox = self.wait(inbox, wait.map(|wait| from + wait))?;
+            let short = from.elapsed() < 2 * self.limits.look;
+            inbox.long_waits = if short { 0 } else { inbox.long_waits.saturating_add(1) };
         }
         let commands = inbox.commands.len().min(self.limits.turn_inputs / 2);
         let mut commands: Vec<C> = inbox.commands.drain(..commands).collect();
@@ -204,6 +206,36 @@ impl<I, C, Q> Port<I, C, Q> {
         let queries = inbox.queries.drain(..queries).collect();
         Some(Work { inputs, commands, queries })
     }
+
+    /// Until there is work or the time is up; `None` if the port is closed and empty.
+    fn wait<'a>(
+        &'a self,
+        mut inbox: MutexGuard<'a, Inbox<I, C, Q>>,
+        deadline: Option<Instant>,
+    ) -> Option<MutexGuard<'a, Inbox<I, C, Q>>> {
+        let mut look_until = Instant::now() + self.limits.look;
+        if let Some(deadline) = deadline {
+            look_until = look_until.min(deadline);
+        }
+        while inbox.is_empty() {
+            if inbox.closed {
+                return None;
+            }
+            if inbox.long_waits < REMEMBERED && Instant::now() < look_until {
+                MutexGuard::unlocked(&mut inbox, std::thread::yield_now);
+                continue;
+            }
+            match deadline {
+                Some(deadline) => {
+                    if self.wake.wait_until(&mut inbox, deadline).timed_out() {
+                        break;
+                    }
+                }
+                None => self.wake.wait(&mut inbox),
+            }
+        }
+        Some(inbox)
+    }
 }
 
 #[cfg(test)]
@@ -219,6 +251,7 @@ mod tests {
         queries: 2,
         turn_inputs: 40,
         turn_queries: 1,
+        look: Duration::from_micros(100),
     };
 
     #[test]
@@ -265,6 +298,36 @@ mod tests {
         port.close();
         assert_eq!(port.take(None, true).expect("the rest").commands, [4]);
         assert!(port.take(None, true).is_none());
+    }
+
+    #[test]
+    fn who_looks_for_work_finds_it_and_heeds_the_time_and_the_end() {
+        let look = Duration::from_secs(3_600);
+        let port: Port<u8, (), ()> = Port::new(Limits { look, ..LIMITS });
+        port.inbox.lock().long_waits = 0;
+        std::thread::scope(|scope| {
+            let taken = scope.spawn(|| port.take(None, false).expect("work").inputs);
+            port.packet(1, 1);
+            assert_eq!(taken.join().expect("it ends"), [1]);
+        });
+        assert_eq!(port.inbox.lock().long_waits, 0, "an hour is short here");
+        let nothing = port.take(Some(Duration::ZERO), false).expect("the time is up");
+        assert!(nothing.inputs.is_empty());
+        std::thread::scope(|scope| {
+            let ended = scope.spawn(|| port.take(None, false).is_none());
+            port.close();
+            assert!(ended.join().expect("it ends"));
+        });
+    }
+
+    #[test]
+    fn who_has_waited_long_again_and_again_sleeps() {
+        let port: Port<u8, (), ()> = Port::new(Limits { look: Duration::ZERO, ..LIMITS });
+        port.inbox.lock().long_waits = 0;
+        for waits in 1..=super::REMEMBERED {
+            assert!(port.take(Some(Duration::ZERO), false).is_some());
+            assert_eq!(port.inbox.lock().long_waits, waits);
+        }
     }
 
     #[test]

@@ -56,6 +56,7 @@ const LIMITS: Limits = Limits {
     queries: 4096,
     turn_inputs: 32_768,
     turn_queries: 64,
+    look: Duration::from_micros(100),
 };
 
 /// A command that has no answer by then (besides the time it asked for) gets an error. The member
