@@ -36,7 +36,7 @@ use quorate_storage::error::OpenError as StoreError;
 use quorate_storage::store::{GroupStore, Options};
 use tokio::sync::{broadcast, oneshot};
 
-use crate::host::{self, Busy, Clock, Died, Limits, rng};
+use crate::host::{self, AtOnce, Busy, Clock, Died, Limits, Next, rng};
 use crate::keystore::GroupKeys;
 use crate::p2p::Network;
 
@@ -56,6 +56,8 @@ const LIMITS: Limits = Limits {
     queries: 4096,
     turn_inputs: 4096,
     turn_queries: 64,
+    // A turn has shares to check, which takes longer than to wake a thread.
+    at_once: AtOnce::NOTHING,
     // Packets come all the time, and no answer is awaited before the next interval.
     look: Duration::ZERO,
 };
@@ -377,7 +379,7 @@ impl Host {
     fn run(&mut self) {
         loop {
             let wait = self.wake.map(|time| self.clock.until(time));
-            let Some(work) = self.port.queues.take(wait, false) else { break };
+            let Some(work) = self.port.queues.take(Next { wait, ..Next::default() }) else { break };
             self.turn(work);
         }
         let goodbye = vec![Input::Command(self.ticket(), Command::Leave)];

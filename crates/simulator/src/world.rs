@@ -222,6 +222,9 @@ pub struct World<P: Play> {
     island: (BTreeSet<usize>, u64),
     cuts: BTreeMap<(usize, usize), u64>,
     faulty: bool,
+    /// Members put off what nobody waits for, every other time: it is done before they write again, or
+    /// a moment later.
+    lazy: bool,
     tickets: u64,
     play: P,
 }
@@ -266,6 +269,8 @@ impl<P: Play> World<P> {
             island: (BTreeSet::new(), 0),
             cuts: BTreeMap::new(),
             faulty: false,
+            // A share of them, whatever else they are like.
+            lazy: matches!(seed % 16, 0 | 3 | 12),
             tickets: 0,
             play,
         }

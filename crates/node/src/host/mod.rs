@@ -1,6 +1,7 @@
 //! What the threads of all kinds of groups have in common.
 
 mod clock;
+mod look;
 mod port;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,7 +12,8 @@ use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng as _;
 
 pub use clock::Clock;
-pub use port::{Busy, Limits, Port, Work};
+pub use look::look_on;
+pub use port::{AtOnce, Busy, Limits, Next, Port, Queued, Turn, Work};
 
 /// Called with the reason if a group's thread ends by a mistake of ours.
 pub type Died = Box<dyn FnOnce(String) + Send>;

@@ -93,14 +93,14 @@ impl Node {
     fn sink(&self, group: &Hosted) -> Sink {
         match group {
             Hosted::Service(service) => {
-                let (port, group) = (service.port(), service.id());
+                let (seat, group) = (service.seat(), service.id());
                 let network = self.inner.network.clone();
                 Arc::new(move |delivery| match delivery {
                     Delivery::Connected(peer) => {
-                        port.packet(Input::Connected(peer), 0);
+                        seat.packet(Input::Connected(peer), 0);
                     }
                     Delivery::Packet(incoming) => {
-                        Service::receive(&port, group, &network, incoming);
+                        Service::receive(&seat, group, &network, incoming);
                     }
                 })
             }

@@ -143,7 +143,8 @@ pub enum Delivery {
     Connected(PeerRef),
 }
 
-/// Takes what the network gives a group. Called from network tasks: must not block.
+/// Takes what the network gives a group. Called from network tasks, which wait meanwhile: only for
+/// what takes no longer than to wake another thread.
 pub type Sink = Arc<dyn Fn(Delivery) + Send + Sync>;
 
 /// What checking a packet showed.

@@ -13,18 +13,17 @@ use metrics::{Counter, Gauge, Histogram};
 use quorate_consensus::core::{Env, Time};
 use quorate_consensus::raft::Role;
 use quorate_ledger::ids::GroupId;
-use quorate_replica::cft::api::{
-    Address, Answer, Command, Error, Input, Notice, Output, Query, Reply, Ticket,
-};
-use quorate_replica::cft::{CftDriver, Turn};
+use quorate_replica::cft::api::{Address, Answer, Error, Input, Notice, Output, Reply, Ticket};
+use quorate_replica::cft::{CftDriver, Chores, Turn};
 use tokio::sync::{mpsc, oneshot};
 
+use super::Live;
 use super::identity::Identity;
 use super::keys::NodeKeys;
 use super::known;
 use super::log::DiskLog;
-use super::{Live, Port};
-use crate::host::{self, Clock};
+use super::seat::Jobs;
+use crate::host::{Clock, Next};
 use crate::p2p::Network;
 
 /// The driver of a member.
@@ -47,7 +46,6 @@ pub enum CommandAnswer {
 pub type QueryAnswer = oneshot::Sender<Result<Answer, Error>>;
 /// Answers of one turn, with who waits for them.
 pub type Answers = Vec<(CommandAnswer, Outcome)>;
-type Work = host::Work<Input, (Command, CommandAnswer), (Query, QueryAnswer)>;
 
 /// Figures of one group.
 pub struct Figures {
@@ -87,13 +85,12 @@ impl Figures {
     }
 }
 
-/// What the thread owns.
+/// A member with what it needs to turn.
 pub struct Host {
     pub group: GroupId,
     pub driver: Driver,
     pub env: Env,
     pub clock: Clock,
-    pub port: Arc<Port>,
     pub live: Arc<ArcSwap<Live>>,
     pub network: Network,
     pub identity: Identity,
@@ -142,17 +139,29 @@ pub async fn deliver(mut answers: mpsc::UnboundedReceiver<Answers>) {
 }
 
 impl Host {
-    /// Turns until the port is closed.
-    pub fn run(mut self) {
-        loop {
-            let wait = self.wake.map(|time| self.clock.until(time));
-            let Some(work) = self.port.take(wait, self.driver.holds_writes()) else { break };
-            self.turn(work);
+    /// What is known of the next turn.
+    pub fn next(&self) -> Next {
+        Next {
+            wait: self.wake.map(|time| self.clock.until(time)),
+            holds: self.driver.holds_writes(),
+            long: self.driver.may_take_long(),
         }
-        tracing::info!(group = %self.group, "group stopped");
     }
 
-    fn turn(&mut self, work: Work) {
+    /// How much there is to [settle](Self::settle).
+    pub fn chores(&self) -> Chores {
+        self.driver.chores()
+    }
+
+    /// Does what the last turns left to do, that nobody waits for ([`CftDriver::settle`]).
+    pub fn settle(&mut self) {
+        if let Some(again) = self.driver.settle(self.clock.now()) {
+            self.wake = Some(self.wake.map_or(again, |wake| wake.min(again)));
+        }
+    }
+
+    /// One turn.
+    pub fn turn(&mut self, work: Jobs) {
         let start = Instant::now();
         self.env.now = self.clock.now();
         let mut inputs = work.inputs;
@@ -179,9 +188,6 @@ impl Host {
             };
             let turn = self.driver.turn(&mut self.env, inputs, Some(&mut send));
             self.dispatch(turn);
-            if let Some(again) = self.driver.settle(self.env.now) {
-                self.wake = Some(self.wake.map_or(again, |wake| wake.min(again)));
-            }
             self.figures.turns.record(start.elapsed());
         }
         for (query, answer) in work.queries {

@@ -93,6 +93,10 @@ impl Log for DiskLog {
         self.log.settle()
     }
 
+    fn settles_slowly(&self) -> bool {
+        self.log.settles_slowly()
+    }
+
     fn store_snapshot(&mut self, snapshot: &SnapshotFile) -> Result<(), StoreError> {
         let name = name_of(snapshot);
         self.log.write_snapshot(name, &snapshot.bytes)?;

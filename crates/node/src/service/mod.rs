@@ -2,7 +2,8 @@
 //!
 //! | module | what it does |
 //! |---|---|
-//! | [`host`] | the thread: turns, dispatch |
+//! | [`seat`] | who turns it: its thread, or who brings a little |
+//! | [`host`] | a turn: dispatch |
 //! | [`open`] | how a member begins: creates, joins, resumes, joins anew |
 //! | [`identity`] | its keys at rest |
 //! | [`keys`] | what the member does with them |
@@ -21,6 +22,7 @@ mod known;
 mod log;
 mod open;
 mod recover;
+mod seat;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -42,29 +44,16 @@ use tokio::task::AbortHandle;
 use self::cleanup::Cleanup;
 use self::host::CommandAnswer;
 pub use self::host::{Line, Outcome};
-use crate::host::{Busy, Limits, Port as Queues};
+pub use self::seat::Seat;
+use crate::host::Busy;
 use crate::keystore::GroupKeys;
 use crate::p2p::{Incoming, Network, Verdict};
 pub use open::{Opening, ServiceError};
 pub use recover::{Recovered, Recovery, recover};
 
-/// What may wait for the thread. One turn takes all commands that wait.
-const LIMITS: Limits = Limits {
-    packets: 16_384,
-    packet_bytes: 64 * 1024 * 1024,
-    commands: 16_384,
-    queries: 4096,
-    turn_inputs: 32_768,
-    turn_queries: 64,
-    look: Duration::from_micros(100),
-};
-
 /// A command that has no answer by then (besides the time it asked for) gets an error. The member
 /// answers all of them itself unless the disk fails.
 const ANSWER: Duration = Duration::from_secs(30);
-
-/// Where a member's work goes in.
-pub type Port = Queues<Input, (Command, CommandAnswer), (Query, host::QueryAnswer)>;
 
 /// What can be seen of a member at any time.
 #[derive(Clone, Debug)]
@@ -131,7 +120,7 @@ pub struct Service {
     descriptor: GroupDescriptor,
     keys: GroupKeys,
     dir: PathBuf,
-    port: Arc<Port>,
+    seat: Arc<Seat>,
     live: Arc<ArcSwap<Live>>,
     change: Mutex<Option<Change>>,
     network: Network,
@@ -164,7 +153,7 @@ impl Service {
             descriptor,
             keys,
             dir,
-            port: started.port,
+            seat: started.seat,
             live: started.live,
             change: Mutex::default(),
             network,
@@ -212,14 +201,14 @@ impl Service {
 
     /// Takes a packet of a peer. Decoding costs less than handing it to another thread, and this way
     /// packets stay in order.
-    pub fn receive(port: &Port, group: GroupId, network: &Network, incoming: Incoming) {
+    pub fn receive(seat: &Arc<Seat>, group: GroupId, network: &Network, incoming: Incoming) {
         let size = incoming.bytes.len();
         let (bytes, source) = incoming.into_parts();
         match Packet::decode(&bytes) {
             Ok((of, packet)) if of == group => {
                 let peer = source.peer();
                 network.judge(source, Verdict::Good);
-                port.packet(Input::Packet(peer, packet), size);
+                seat.packet(Input::Packet(peer, packet), size);
             }
             Ok(_) => network.judge(source, Verdict::Malformed),
             Err(error) => {
@@ -233,8 +222,8 @@ impl Service {
 
     /// Where its packets go in.
     #[must_use]
-    pub fn port(&self) -> Arc<Port> {
-        Arc::clone(&self.port)
+    pub fn seat(&self) -> Arc<Seat> {
+        Arc::clone(&self.seat)
     }
 
     /// The network it speaks through.
@@ -251,7 +240,7 @@ impl Service {
         let limit = patience(&command);
         let (answer, wait) = oneshot::channel();
         let patient = command.awaits_commit();
-        let queued = self.port.commands([((command, CommandAnswer::Single(answer)), patient)]);
+        let queued = self.seat.commands([((command, CommandAnswer::Single(answer)), patient)]);
         queued.map_err(|(_, busy)| refused(busy, true))?;
         match tokio::time::timeout(limit, wait).await {
             Ok(Ok(result)) => result,
@@ -270,7 +259,7 @@ impl Service {
             let patient = command.awaits_commit();
             ((command, CommandAnswer::Line(line.clone(), number)), patient)
         });
-        self.port.commands(commands).map_err(|(taken, busy)| (taken, refused(busy, true)))
+        self.seat.commands(commands).map_err(|(taken, busy)| (taken, refused(busy, true)))
     }
 
     /// Asks what is durable here.
@@ -279,7 +268,7 @@ impl Service {
     /// The member's.
     pub async fn query(&self, query: Query) -> Result<Answer, Error> {
         let (answer, wait) = oneshot::channel();
-        self.port.query((query, answer)).map_err(|busy| refused(busy, false))?;
+        self.seat.query((query, answer)).map_err(|busy| refused(busy, false))?;
         match tokio::time::timeout(ANSWER, wait).await {
             Ok(answer) => answer.map_err(|_| stopped())?,
             Err(_) => Err(Error::new(Code::NodeCannotHandleRequest, "the disk does not answer")),
@@ -330,7 +319,7 @@ impl Service {
 
     /// Ends the thread; blocks until it is gone.
     pub fn stop(&self) {
-        self.port.close();
+        self.seat.close();
         self.cleanup.abort();
         if let Some(thread) = self.thread.lock().take() {
             // A panic has been reported by the thread itself.

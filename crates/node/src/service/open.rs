@@ -31,7 +31,8 @@ use super::host::{self, Figures, Host};
 use super::identity::Identity;
 use super::keys::{KeyError, NodeKeys};
 use super::log::DiskLog;
-use super::{LIMITS, Live, Port, files, known};
+use super::seat::Seat;
+use super::{Live, files, known};
 use crate::config::{Restart, ServiceConfig};
 use crate::host::{Clock, Died, rng, start as start_thread};
 use crate::keystore::{GroupKeys, Keystore, KeystoreError, Membership, ServiceKeys};
@@ -187,7 +188,7 @@ pub struct Opening {
 /// A member that runs.
 pub struct Started {
     /// Where its work goes in.
-    pub port: Arc<Port>,
+    pub seat: Arc<Seat>,
     /// Where it stands.
     pub live: Arc<ArcSwap<Live>>,
     /// Its thread.
@@ -218,7 +219,6 @@ pub fn start(opening: Opening) -> Result<Started, ServiceError> {
     let config = opening.config.apply(Config::new(group, peer, opening.rpc_address));
     let (driver, first) = CftDriver::open(&mut env, config, begin, keys, recovered, log)
         .map_err(|source| ServiceError::Member { group, source })?;
-    let port = Arc::new(Port::new(LIMITS));
     let live = Arc::new(ArcSwap::from_pointee(host::first(&driver)));
     let (answers, to_deliver) = mpsc::unbounded_channel();
     tokio::spawn(host::deliver(to_deliver));
@@ -227,7 +227,6 @@ pub fn start(opening: Opening) -> Result<Started, ServiceError> {
         driver,
         env,
         clock,
-        port: Arc::clone(&port),
         live: Arc::clone(&live),
         network: opening.network,
         identity,
@@ -241,10 +240,11 @@ pub fn start(opening: Opening) -> Result<Started, ServiceError> {
     };
     // Before the group is in the handle's hands, so that its first state is there at once.
     host.dispatch(first);
-    let closing = Arc::clone(&port);
-    let thread = start_thread(group, opening.died, move || closing.close(), move || host.run())
+    let seat = Arc::new(Seat::new(host));
+    let (closing, running) = (Arc::clone(&seat), Arc::clone(&seat));
+    let thread = start_thread(group, opening.died, move || closing.close(), move || running.run())
         .map_err(|source| ServiceError::Thread { group, source })?;
-    Ok(Started { port, live, thread })
+    Ok(Started { seat, live, thread })
 }
 
 /// A recovery that has ended leaves nothing; one that has not must be, before the node starts.

@@ -60,6 +60,17 @@ impl Turn {
     }
 }
 
+/// What turns left to do that nobody has to wait for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Chores {
+    /// Nothing.
+    None,
+    /// Short writes without a sync.
+    Few,
+    /// The disk may take long.
+    Many,
+}
+
 /// Takes what may leave while the disk is written.
 pub type Sender<'a> = Option<&'a mut dyn FnMut(Output)>;
 
@@ -191,7 +202,6 @@ where
     /// leave before the write is handed to `sender` then; without one it is in [`Turn::ahead`].
     pub fn turn(&mut self, env: &mut Env, inputs: Vec<Input>, sender: Sender<'_>) -> Turn {
         self.stats.turns += 1;
-        self.settle(env.now);
         let mut before = Turn::default();
         if let Some(kept) = self.kept.take() {
             if env.now < kept.retry_at {
@@ -263,6 +273,7 @@ where
     /// What the joiner begins with goes to its disk, and it becomes a member. While the disk fails
     /// it stalls and tries again, however often; it ends if what is on the disk contradicts itself.
     fn install(&mut self, env: &mut Env, inputs: Vec<Input>) -> Turn {
+        self.settle(env.now);
         let Stage::Installing(installing) = self.leave_stage() else {
             return Turn::default();
         };
@@ -439,6 +450,16 @@ where
         }
     }
 
+    /// Whether the next turn may take much longer than others, whatever comes: a snapshot is made or
+    /// put down, a node becomes a member.
+    #[must_use]
+    pub fn may_take_long(&self) -> bool {
+        match &self.stage {
+            Stage::Running(member) => member.may_take_long(),
+            _ => true,
+        }
+    }
+
     /// Counters.
     #[must_use]
     pub const fn stats(&self) -> Stats {
@@ -480,6 +501,9 @@ where
         if let Some(send) = sender {
             ahead.drain(..).for_each(send);
         }
+        if records > 0 {
+            self.settle(env.now);
+        }
         match self.log.persist(step) {
             Ok(mut released) => {
                 self.stats.writes += u64::from(records > 0);
@@ -520,8 +544,8 @@ where
 
     /// What a turn left to do that nobody has to wait for: the log is told what is committed, tidies
     /// itself, and is given the snapshots that are committed. To be called when the turn has been
-    /// dispatched; if it is not, the next turn does it first. When the next turn is needed at the
-    /// latest, because the disk fails.
+    /// dispatched; if it is not, the next turn that writes does it first. When the next turn is needed
+    /// at the latest, because the disk fails.
     pub fn settle(&mut self, now: Time) -> Option<Time> {
         let committed = self.unsettled.take()?;
         if committed > 0 && self.log.commit(committed).is_err() {
@@ -541,6 +565,20 @@ where
             }
         }
         again
+    }
+
+    /// How much there is to [settle](Self::settle).
+    #[must_use]
+    pub fn chores(&self) -> Chores {
+        let many = match &self.stage {
+            Stage::Running(member) => member.has_snapshots() || self.log.settles_slowly(),
+            _ => true,
+        };
+        match self.unsettled {
+            None => Chores::None,
+            Some(_) if many => Chores::Many,
+            Some(_) => Chores::Few,
+        }
     }
 
     /// Messages become packets: entries are put in, messages to one node travel together.

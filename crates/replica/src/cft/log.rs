@@ -61,6 +61,9 @@ pub trait Log: Durable<LogRecord> {
     /// to be tried again.
     fn settle(&mut self) -> bool;
 
+    /// Whether [`Log::settle`] would have a sync to wait for.
+    fn settles_slowly(&self) -> bool;
+
     /// Stores a committed snapshot.
     ///
     /// # Errors

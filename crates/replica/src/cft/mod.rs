@@ -33,7 +33,7 @@ mod nodes;
 mod waits;
 pub mod wire;
 
-pub use driver::{CftDriver, OpenError, Sender, Turn};
+pub use driver::{CftDriver, Chores, OpenError, Sender, Turn};
 
 #[cfg(test)]
 mod tests;

@@ -132,6 +132,10 @@ impl<D: Disk> Log for Watched<D> {
         self.log.settle()
     }
 
+    fn settles_slowly(&self) -> bool {
+        self.log.settles_slowly()
+    }
+
     fn store_snapshot(&mut self, snapshot: &SnapshotFile) -> Result<(), StoreError> {
         let name =
             SnapshotName { seqno: snapshot.seqno, evidence: snapshot.evidence, committed: true };

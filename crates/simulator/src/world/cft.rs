@@ -33,7 +33,7 @@ use quorate_ledger::ids::GroupId;
 use quorate_replica::api::PeerRef;
 use quorate_replica::cft::api::{Admission, Config, Input, NodeId};
 use quorate_replica::cft::wire::Packet as Said;
-use quorate_replica::cft::{CftDriver, Turn};
+use quorate_replica::cft::{CftDriver, Chores, Turn};
 use quorate_replica::wire::{MAGIC, WIRE_VERSION};
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha20Rng;
@@ -206,6 +206,9 @@ impl Cft {
     }
 }
 
+/// What nobody waits for is put off for so long at most.
+const PUT_OFF_MS: u64 = 3;
+
 /// A member's protocol, if it is a member yet.
 fn raft_of(driver: &CftDriver<NodeKeys, Watched<FaultyDisk>>) -> Option<&Raft> {
     driver.member().map(|member| member.raft_state())
@@ -275,7 +278,10 @@ impl Play for Cft {
         world.release(place, turn);
     }
 
-    fn settle(member: &mut Self::Member, now: Time) -> Option<Time> {
+    fn settle(member: &mut Self::Member, now: Time, lazy: bool) -> Option<Time> {
+        if lazy && member.chores() == Chores::Few && member.stats().turns.is_multiple_of(2) {
+            return Some(now.after(PUT_OFF_MS));
+        }
         member.settle(now)
     }
 

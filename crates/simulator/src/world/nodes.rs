@@ -102,7 +102,7 @@ impl<P: Play> World<P> {
         let machine = &mut self.nodes[place.node];
         let seat = &mut machine.seats[place.group];
         let Some(member) = &mut seat.member else { return };
-        let again = P::settle(member, seat.env.now);
+        let again = P::settle(member, seat.env.now, self.lazy);
         if machine.disk.is_dead() {
             return self.power_is_cut(place.node);
         }

@@ -78,9 +78,9 @@ pub trait Play: Sized {
     fn taken(_: &mut World<Self>, _place: Place, _turn: &Self::Turn) {}
     /// Sends what a turn released, and shows it to the checkers.
     fn dispatch(world: &mut World<Self>, place: Place, turn: Self::Turn);
-    /// What a member does after its turn has been dispatched; when it wants another one because of
-    /// that.
-    fn settle(_: &mut Self::Member, _now: Time) -> Option<Time> {
+    /// What a member does after its turn has been dispatched, or, if it is `lazy`, later; when it wants
+    /// another one because of that.
+    fn settle(_: &mut Self::Member, _now: Time, _lazy: bool) -> Option<Time> {
         None
     }
     /// A packet is there.

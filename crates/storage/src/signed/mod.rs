@@ -365,6 +365,12 @@ impl<D: Disk> SignedLog<D> {
         Ok(())
     }
 
+    /// Whether [`settle`](Self::settle) would have to sync.
+    #[must_use]
+    pub fn settles_slowly(&self) -> bool {
+        self.suspect || self.journal.bytes() >= self.options.journal_size
+    }
+
     /// Steps 2 and 3 of an append; whether they are done. What fails is done with the next append, or
     /// when this is called again: until then the chunk files may be behind, or in any state.
     pub fn settle(&mut self) -> bool {

@@ -16,8 +16,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
-use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{self, Message};
+use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
 /// How long a connection may take to be made, on this machine.
 const CONNECT_LIMIT: Duration = Duration::from_secs(2);
@@ -30,6 +31,8 @@ const MAX_ANSWER: usize = 1024 * 1024;
 const MAX_HEADERS: usize = 32;
 /// Where streams of the main service are.
 const STREAM: &str = "/app/stream";
+/// Most bytes read from a stream at once: room for them is cleared each time.
+const READ: usize = 16 * 1024;
 /// Most requests in one message of a stream.
 const MOST_ASKS: usize = 1024;
 
@@ -173,7 +176,9 @@ impl Channel {
                 return Ok(Self::Http1 { stream, input: BytesMut::with_capacity(16 * 1024) });
             }
             Wire::Stream => {
-                let upgrade = tokio_tungstenite::client_async(format!("ws://{to}{STREAM}"), stream);
+                let config = WebSocketConfig::default().read_buffer_size(READ);
+                let url = format!("ws://{to}{STREAM}");
+                let upgrade = client_async_with_config(url, stream, Some(config));
                 let (socket, _) = timeout(CONNECT_LIMIT, upgrade).await.map_err(late)??;
                 let (asks, asked) = mpsc::unbounded_channel();
                 // Ends with the last share. An error shows in the requests.

@@ -30,6 +30,8 @@ use crate::api::watch::{close, stopped};
 use crate::api::{Context, MAX_BODY};
 use crate::service::{Line, Outcome, Service, patience, unanswered, unexpected};
 
+/// Most bytes read at once: room for them is cleared each time.
+const READ: usize = 16 * 1024;
 /// Requests that may be under way on a stream; no further message is read meanwhile.
 const MAX_UNDER_WAY: usize = 4096;
 /// Who does not take an answer for so long is gone.
@@ -52,6 +54,7 @@ pub async fn open(
         return Ok(elsewhere);
     }
     let upgrade = upgrade.max_message_size(MAX_BODY).max_frame_size(MAX_BODY);
+    let upgrade = upgrade.read_buffer_size(READ);
     let service = target.service;
     Ok(upgrade.on_upgrade(move |socket| serve(context, service, socket)))
 }

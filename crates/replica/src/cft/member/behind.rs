@@ -56,6 +56,11 @@ impl<K: Keys> Member<K> {
         (seqno > 0 && seqno >= self.raft.startup_seqno()).then_some(Packet::OfferSnapshot(tx))
     }
 
+    /// Whether a snapshot is being fetched.
+    pub(super) const fn is_behind(&self) -> bool {
+        self.behind.download.is_some() || self.behind.ready.is_some()
+    }
+
     /// Whether this log lacks what the snapshot of a transaction has.
     fn lacks(&self, tx: TxId) -> bool {
         tx.seqno > self.raft.commit_idx()

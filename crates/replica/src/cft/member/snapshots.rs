@@ -88,6 +88,11 @@ impl<K: Keys> Member<K> {
         self.set_latest_snapshot(good.map(Arc::new));
     }
 
+    /// Whether there are complete snapshots to be stored.
+    pub(in crate::cft) fn has_snapshots(&self) -> bool {
+        !self.snapshots.complete.is_empty()
+    }
+
     /// Complete snapshots, to be stored.
     pub(in crate::cft) fn take_snapshots(&mut self) -> Vec<Arc<SnapshotFile>> {
         std::mem::take(&mut self.snapshots.complete)
@@ -108,6 +113,12 @@ impl<K: Keys> Member<K> {
         let by_time = interval_ms > 0 && elapsed >= interval_ms;
         let needed = by_time || self.lacks_snapshot();
         by_count || (needed && after(config.snapshot_min_tx_count))
+    }
+
+    /// Whether one may be made, or put down, in the next turn.
+    pub(in crate::cft) fn may_take_long(&self) -> bool {
+        let interval = self.config.snapshot_interval_ms.div_ceil(2);
+        self.is_behind() || self.is_due(self.chain.last_idx() + 1, interval)
     }
 
     /// Whether the next signature shall end a chunk because a snapshot is due there.
