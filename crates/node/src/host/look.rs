@@ -79,9 +79,9 @@ async fn keep_awake() {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::time::{Duration, Instant};
 
-    use super::{LOOKING, REMEMBERED, Waits, look_on};
+    use super::{LOOKING, Looking, REMEMBERED, Waits, look_on};
 
     #[test]
     fn who_has_waited_long_again_and_again_sleeps() {
@@ -97,17 +97,35 @@ mod tests {
 
     #[tokio::test]
     async fn a_runtime_looks_while_it_pays_and_ends() {
-        let look = Duration::from_millis(20);
+        let look = Duration::from_secs(60);
         look_on(look);
         let first = LOOKING.get().expect("it is known");
         assert_eq!(first.until, None, "nothing was short yet");
         look_on(look);
         let second = LOOKING.get().expect("it is known");
         assert!(second.until.expect("it looks") >= second.last + look);
-        // Other tasks run meanwhile, and it ends although nothing else comes.
+        // Other tasks run meanwhile; when the time is up it ends.
+        tokio::spawn(async {}).await.expect("it runs");
+        LOOKING.set(Some(Looking { until: Some(Instant::now()), ..second }));
         while LOOKING.get().is_some_and(|looking| looking.until.is_some()) {
             tokio::task::yield_now().await;
         }
-        assert!(second.last.elapsed() >= look);
+    }
+
+    #[tokio::test]
+    async fn a_runtime_that_looks_in_vain_stops() {
+        let look = Duration::from_secs(60);
+        look_on(look);
+        look_on(look);
+        for _ in 0..REMEMBERED {
+            let looking = LOOKING.get().expect("it is known");
+            assert!(looking.waits.worth_it());
+            // As if the last had been longer ago.
+            LOOKING.set(Some(Looking { last: looking.last - 3 * look, ..looking }));
+            look_on(look);
+        }
+        let looking = LOOKING.get().expect("it is known");
+        assert!(!looking.waits.worth_it());
+        assert!(looking.until.expect("a task ends by it") <= Instant::now());
     }
 }

@@ -1,4 +1,5 @@
-//! Where a group's thread gets its work from.
+//! Where a group's thread gets its work from, and who else may do it: whoever brings a little while
+//! nobody turns.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -22,13 +23,13 @@ pub struct Limits {
     pub turn_inputs: usize,
     /// Queries answered between two turns: reading must not hold the ordering up.
     pub turn_queries: usize,
-    /// Who brings no more than this turns themself, if nobody does ([`Port::packet_at_once`]).
+    /// Who brings no more than this turns, if nobody does ([`Port::packet_at_once`]).
     pub at_once: AtOnce,
     /// How long the thread looks for more before it sleeps ([`Waits`]). Zero: it sleeps at once.
     pub look: Duration,
 }
 
-/// So little that who brings it does it themself: to wake the group's thread may take longer.
+/// So little that who brings it does it: to wake the group's thread may take longer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct AtOnce {
     /// Packets, commands and queries.
@@ -419,7 +420,7 @@ impl<I, C, Q> Drop for Turn<'_, I, C, Q> {
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-    use std::time::Duration;
+    use std::time::{Duration, Instant};
 
     use super::{AtOnce, Busy, Limits, MAX_ROUNDS, Next, Port, Queued, Waits, Work};
 
@@ -645,20 +646,17 @@ mod tests {
         assert!(turn.is_calm());
         drop(turn.work());
         assert!(turn.end(IDLE).is_none());
+        assert_eq!(port.inbox.lock().much, None);
         port.packet(2, LIMITS.at_once.bytes + 1);
         assert_eq!(take(&port, IDLE).expect("work").inputs, [2]);
         end(&port, IDLE);
-        assert!(
-            !port
-                .packet_at_once(3, 1)
-                .map(|turn| {
-                    drop(turn.work());
-                    let calm = turn.is_calm();
-                    assert!(turn.end(IDLE).is_none());
-                    calm
-                })
-                .expect("nobody turns")
-        );
+        assert!(port.inbox.lock().much.is_some());
+        // However long this test was held up since then.
+        port.inbox.lock().much = Some(Instant::now() + Duration::from_secs(3_600));
+        let turn = port.packet_at_once(3, 1).expect("nobody turns");
+        assert!(!turn.is_calm());
+        drop(turn.work());
+        assert!(turn.end(IDLE).is_none());
     }
 
     #[test]
