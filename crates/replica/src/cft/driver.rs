@@ -450,7 +450,7 @@ where
         }
     }
 
-    /// Whether the next turn may take much longer than others, whatever comes: a snapshot is made or
+    /// Whether the next turn may take long, however little comes: much is committed, a snapshot made or
     /// put down, a node becomes a member.
     #[must_use]
     pub fn may_take_long(&self) -> bool {

@@ -77,8 +77,8 @@ impl Store {
         merge(self.committed.iter_from(map, from), over)
     }
 
-    /// The writes of a transaction that is not committed.
-    #[cfg(test)]
+    /// Transactions that are not committed.
+    #[must_use]
     pub fn pending(&self) -> usize {
         self.pending.len()
     }

@@ -65,6 +65,9 @@ use super::wire::{Forwarded, Packet};
 /// What a turn of a member makes.
 pub type MemberStep = Step<RaftMessage, Output, NodeId, LogRecord>;
 
+/// So many transactions are committed in no time.
+const FEW: usize = 16;
+
 /// The newest entries, for followers that are a little behind.
 #[derive(Debug)]
 pub struct Recent {
@@ -226,6 +229,12 @@ impl<K: Keys> Member<K> {
             let nodes = self.node_infos();
             self.notice(Notice::Nodes(nodes));
         }
+    }
+
+    /// Whether the next turn may take long, however little comes: much may be committed, or a snapshot
+    /// made or put down.
+    pub(in crate::cft) fn may_take_long(&self) -> bool {
+        self.store.pending() > FEW || self.may_change_snapshot()
     }
 
     /// When the next turn is needed at the latest.

@@ -116,7 +116,7 @@ impl<K: Keys> Member<K> {
     }
 
     /// Whether one may be made, or put down, in the next turn.
-    pub(in crate::cft) fn may_take_long(&self) -> bool {
+    pub(super) fn may_change_snapshot(&self) -> bool {
         let interval = self.config.snapshot_interval_ms.div_ceil(2);
         self.is_behind() || self.is_due(self.chain.last_idx() + 1, interval)
     }
