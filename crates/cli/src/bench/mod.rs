@@ -11,7 +11,7 @@ mod traffic;
 use crate::args::BenchCommand;
 use crate::error::Result;
 use crate::output::Report;
-pub(crate) use per_post::{PerPost, per_post};
+pub(crate) use per_post::per_post;
 
 /// Runs a benchmark.
 ///

@@ -41,8 +41,10 @@ pub struct PerPost {
     pub client_alone: u64,
     /// What it costs the threads of the node's API more.
     pub api_alone: u64,
-    /// Time from the start of the node's process until its API answers.
+    /// Time from the start of the node's process until its API answers, with an empty ledger.
     pub start: u64,
+    /// How much longer for each trx in it.
+    pub start_trx: u64,
 }
 
 /// Whether a thread of a node belongs to its API: all others have names.
@@ -71,12 +73,7 @@ pub async fn per_post(binary: &Path, trx_bytes: usize) -> Result<PerPost> {
     let mut cluster = Cluster::new(binary, None)?;
     cluster.set_log("warn");
     let group = form(&mut cluster, &args).await?;
-    let process = cluster.node_mut("p1");
-    process.kill();
-    let from = Instant::now();
-    process.start()?;
-    process.ready().await?;
-    let start = u64::try_from(from.elapsed().as_nanos()).unwrap_or(u64::MAX);
+    let start = restart(&mut cluster).await?;
     let node = cluster.node("p1").pid();
     let node = node.ok_or_else(|| CliError::failed("the node of our own has ended"))?;
     let used = || -> Result<[u64; 2]> { Ok([threads_ns(std::process::id())?, threads_ns(node)?]) };
@@ -105,11 +102,12 @@ pub async fn per_post(binary: &Path, trx_bytes: usize) -> Result<PerPost> {
 
     // The same load twice: posts that come alone, and as many as there can be.
     let paced = LoadArgs { rate: Some(PACE), ..args.clone() };
-    let mut loads = Vec::new();
+    let (mut loads, mut posts) = (Vec::new(), 0);
     for args in [&paced, &args] {
         let signed = sign(&group, args)?;
         let (api, before, began) = (named_threads_ns(node, is_api)?, used()?, Instant::now());
         let run = load(&group, signed, args, Duration::from_secs(args.seconds)).await?;
+        posts += run.all;
         let loaded = since(before)?;
         let api = named_threads_ns(node, is_api)?.saturating_sub(api);
         let busy = (loaded[0] + loaded[1]) as f64 / began.elapsed().as_nanos() as f64;
@@ -118,7 +116,9 @@ pub async fn per_post(binary: &Path, trx_bytes: usize) -> Result<PerPost> {
         let client = each(loaded[0], client_look);
         loads.push((client, each(loaded[1], server_look), each(api, server_look), busy));
     }
+    let with_ledger = restart(&mut cluster).await?;
     cluster.stop().await?;
+    let start_trx = with_ledger.saturating_sub(start) / posts.max(1);
     let [paced, (client, server, api, busy)] = loads[..] else {
         return Err(CliError::failed("two loads have been measured"));
     };
@@ -132,5 +132,16 @@ pub async fn per_post(binary: &Path, trx_bytes: usize) -> Result<PerPost> {
         client_alone: paced.0.saturating_sub(client),
         api_alone: paced.2.saturating_sub(api),
         start,
+        start_trx,
     })
+}
+
+/// Kills the node and starts it again: nanoseconds until its API answers.
+async fn restart(cluster: &mut Cluster) -> Result<u64> {
+    let process = cluster.node_mut("p1");
+    process.kill();
+    let from = Instant::now();
+    process.start()?;
+    process.ready().await?;
+    Ok(u64::try_from(from.elapsed().as_nanos()).unwrap_or(u64::MAX))
 }

@@ -56,6 +56,9 @@ pub struct Costs {
     pub vote_verify: u64,
     /// Checking a gossiped trx: decoding and secp256k1, outside the group's thread.
     pub trx_verify: u64,
+    /// Checking a trx of a block that others made, for a node that fetches it: decoding, hashes and
+    /// secp256k1, outside the group's thread.
+    pub trx_check: u64,
     /// Accepting a client's signed trx on the group's thread: secp256k1, rules, pool, note.
     pub trx_admit: u64,
     /// Taking a checked trx into the pool, on the group's thread.
@@ -117,8 +120,10 @@ pub struct Costs {
     pub client_post: u64,
     /// What a post that is made alone costs more there.
     pub client_alone: u64,
-    /// Time from the start of a node's process until its API answers.
+    /// Time from the start of a node's process until its API answers, with an empty ledger.
     pub start: u64,
+    /// How much longer that takes for each trx in its ledger.
+    pub start_trx: u64,
     /// By size of the committee, ascending.
     pub committees: Vec<CommitteeCosts>,
 }
@@ -226,6 +231,7 @@ impl Costs {
             vote_sign: 50_000,
             vote_verify: 90_000,
             trx_verify: 50_000,
+            trx_check: 55_000,
             trx_admit: 60_000,
             trx_pool: 3_000,
             trx_order: 20_000,
@@ -256,6 +262,7 @@ impl Costs {
             client_post: 60_000,
             client_alone: 30_000,
             start: 50_000_000,
+            start_trx: 5_000,
             committees: [4, 16, 64, 100].map(committee).to_vec(),
         }
     }

@@ -29,7 +29,7 @@ use super::costs::{CommitteeCosts, Costs};
 use super::links::Link;
 use super::load::Load;
 use super::packets::Packet;
-use super::processor::Processor;
+use super::processor::{Done, Processor};
 use super::stage::Stage;
 use super::{Core, Message};
 use crate::disk::FaultyDisk;
@@ -68,8 +68,8 @@ pub(super) enum Job {
     Turn { node: usize, life: u64 },
     /// A thread for network, API or client has slept; what waking it costs.
     Awake(u64),
-    /// An end of a link that a node dialed does its part: `other`'s, if it accepts.
-    Link { node: usize, life: u64, other: usize, accepts: bool },
+    /// An end of a link that a node dials does its part of a round trip: `other`'s, if it accepts.
+    Link { node: usize, life: u64, other: usize, trip: u64, accepts: bool },
     /// The network's thread sets timers for gossip, which wakes who keeps them.
     Timers,
     /// What a node does by itself.
@@ -81,12 +81,10 @@ pub(super) enum Job {
 }
 
 pub(super) enum Event {
+    /// What a core does may be over.
     Slice {
         processor: usize,
-        pool: usize,
-        job: Job,
-        left: u64,
-        stint: u64,
+        slice: u64,
     },
     Arrive {
         from: usize,
@@ -105,11 +103,14 @@ pub(super) enum Event {
         node: usize,
         other: usize,
     },
-    /// All that a link has to wait for is over.
+    /// What an end of a link that a node dials has said in this round trip arrives at the other: at
+    /// `other`'s, if that accepts.
     Link {
         node: usize,
         life: u64,
         other: usize,
+        trip: u64,
+        accepts: bool,
     },
     Restart {
         node: usize,
@@ -179,8 +180,8 @@ pub(super) struct Node {
     pub price: u64,
     /// A turn has been asked for and not begun.
     pub asked: bool,
-    /// By kind of threads, whether the last job found them, and a core, asleep.
-    pub alone: [bool; POOLS],
+    /// By kind of threads, whether the last job found them asleep.
+    pub asleep: [bool; POOLS],
     /// What the turn in progress will release, and how often its disk syncs.
     pub turn: Option<(Turn, u64)>,
     /// How often it was started.
@@ -283,7 +284,7 @@ impl Engine {
             inbox: Vec::new(),
             price: 0,
             asked: false,
-            alone: [false; POOLS],
+            asleep: [false; POOLS],
             turn: None,
             life: 0,
             line_free: 0,
@@ -347,8 +348,8 @@ impl Engine {
 
     fn happen(&mut self, event: Event) {
         match event {
-            Event::Slice { processor, pool, job, left, stint } => {
-                if let Some(job) = self.processors[processor].put(pool, job, left) {
+            Event::Slice { processor, slice } => {
+                if let Some(Done { pool, job, stint }) = self.processors[processor].end(slice) {
                     self.complete((processor, pool), stint, job);
                 }
                 self.run_cores(processor);
@@ -371,11 +372,8 @@ impl Engine {
                     self.give(node, Input::Connected(peer(other)), 0);
                 }
             }
-            Event::Link { node, life, other } => {
-                if self.nodes[node].life == life {
-                    let job = Job::Link { node, life, other, accepts: false };
-                    self.push(node, Threads::Network, job);
-                }
+            Event::Link { node, life, other, trip, accepts } => {
+                self.link_arrives(node, life, other, trip, accepts);
             }
             Event::Restart { node } => self.start(node),
             Event::Post => self.next_post(),
@@ -420,7 +418,7 @@ impl Engine {
             Threads::Api => self.costs.api_alone,
             Threads::Verifiers | Threads::Group => {
                 let cores = &self.processors[processor];
-                self.nodes[node].alone[threads as usize] = cores.is_idle(pool) && cores.sleeps();
+                self.nodes[node].asleep[threads as usize] = cores.is_idle(pool);
                 return self.push_to(processor, pool, job);
             }
         };
@@ -431,23 +429,24 @@ impl Engine {
     /// A thread that waits for the network costs more to wake than one that another thread wakes.
     fn push_awake(&mut self, processor: usize, pool: usize, price: u64, job: Job) {
         let cores = &self.processors[processor];
-        if cores.is_idle(pool) && cores.sleeps() {
-            self.processors[processor].push(pool, Job::Awake(price));
+        if cores.is_idle(pool) {
+            self.processors[processor].push(self.now, pool, Job::Awake(price));
         }
-        self.processors[processor].push(pool, job);
+        self.processors[processor].push(self.now, pool, job);
     }
 
-    /// What a job for a thread that verifies, or the group's, costs more if it found nobody awake.
+    /// What a job for a thread that verifies, or the group's, costs more if it found nobody awake: the
+    /// caches have been somebody else's meanwhile.
     fn roused(&mut self, node: usize, threads: Threads) -> u64 {
-        let alone = std::mem::take(&mut self.nodes[node].alone[threads as usize]);
-        u64::from(alone) * self.costs.thread_alone
+        let asleep = std::mem::take(&mut self.nodes[node].asleep[threads as usize]);
+        u64::from(asleep) * self.costs.thread_alone
     }
 
     /// A node gossips: with nothing else to do its network's thread wakes another one for its timers.
     pub fn set_timers(&mut self, node: usize) {
         let (processor, pool) = self.place(node, Threads::Network);
         let cores = &self.processors[processor];
-        if cores.is_idle(pool) && cores.sleeps() {
+        if cores.is_idle(pool) {
             self.push(node, Threads::Network, Job::Timers);
         }
     }
@@ -466,20 +465,18 @@ impl Engine {
 
     /// Gives a pool a job that wakes nobody, or has that in its price.
     pub fn push_to(&mut self, processor: usize, pool: usize, job: Job) {
-        self.processors[processor].push(pool, job);
+        self.processors[processor].push(self.now, pool, job);
         self.run_cores(processor);
     }
 
     fn run_cores(&mut self, at: usize) {
-        while let Some(slice) = self.processors[at].take() {
-            let left = match slice.left {
+        while let Some(ready) = self.processors[at].take() {
+            let left = match ready.left {
                 Some(left) => left,
-                None => self.begin(&slice.job),
+                None => self.begin(&ready.job),
             };
-            let (us, left, stint) = self.processors[at].slice(slice.pool, left, slice.stint);
-            let (processor, pool, job) = (at, slice.pool, slice.job);
-            let event = Event::Slice { processor, pool, job, left, stint };
-            self.at(self.now + us, event);
+            let (end, slice) = self.processors[at].run(self.now, ready, left);
+            self.at(end, Event::Slice { processor: at, slice });
         }
     }
 
@@ -502,7 +499,7 @@ impl Engine {
                 self.roused(*node, Threads::Group) + self.turn(*node)
             }
             Job::Awake(price) => *price,
-            Job::Link { .. } => self.costs.link / 2,
+            Job::Link { .. } => self.link_price(),
             Job::Timers => self.costs.gossip_wake,
             Job::Upkeep => self.upkeep_price(),
             Job::Look => self.costs.client_look,
@@ -521,7 +518,7 @@ impl Engine {
                 }
             }
             Job::Client { node, post } => {
-                self.processors[processor].finish(pool, stint);
+                self.processors[processor].finish(self.now, pool, stint);
                 return self.arrive_at_api(node, post);
             }
             Job::Api { node, life, post } => {
@@ -554,11 +551,11 @@ impl Engine {
             }
             Job::Awake(_) | Job::Timers | Job::Upkeep | Job::Looked => {}
             Job::Look => self.looked(),
-            Job::Link { node, life, other, accepts } => {
-                self.link_half(node, life, other, accepts);
+            Job::Link { node, life, other, trip, accepts } => {
+                self.link_says(node, life, other, trip, accepts);
             }
         }
-        self.processors[processor].finish(pool, stint);
+        self.processors[processor].finish(self.now, pool, stint);
     }
 
     /// Puts something into a node's inbox, which costs its group's thread `price` ns.
@@ -606,7 +603,7 @@ impl Engine {
     fn release(&mut self, at: usize, life: u64) {
         self.dispatch(at, life);
         let (processor, pool) = self.place(at, Threads::Group);
-        self.processors[processor].resume(pool);
+        self.processors[processor].resume(self.now, pool);
         self.look_again(at);
         self.run_cores(processor);
     }

@@ -150,31 +150,38 @@ impl Engine {
     }
 
     /// A node that came back looks up where the others are, and dials them.
-    pub fn dial(&mut self, at: usize) {
-        let life = self.nodes[at].life;
+    pub fn dial(&mut self, node: usize) {
+        let life = self.nodes[node].life;
         // Who answers its question is as far away as the first of the others.
-        let there_and_back = |other| 2 * self.conditions.travel_us(at, other);
-        let look_up = LOOK_UP_TRIPS * there_and_back(usize::from(at == 0));
-        let wait = self.now + look_up + self.costs.link_wait / 1_000;
-        let moments: Vec<(usize, u64)> = (0..self.nodes.len())
-            .filter(|other| *other != at)
-            .map(|other| (other, wait + LINK_TRIPS * there_and_back(other)))
-            .collect();
-        for (other, moment) in moments {
-            self.at(moment, Event::Link { node: at, life, other });
+        let look_up = LOOK_UP_TRIPS * 2 * self.conditions.travel_us(node, usize::from(node == 0));
+        let moment = self.now + look_up + self.costs.link_wait / 1_000;
+        for other in (0..self.nodes.len()).filter(|other| *other != node) {
+            self.at(moment, Event::Link { node, life, other, trip: 1, accepts: false });
         }
     }
 
-    /// One end of a new link has done its part, at first the one that dialed.
-    pub fn link_half(&mut self, node: usize, life: u64, other: usize, accepted: bool) {
+    /// It is an end's turn, in a round trip of a link that a node dials.
+    pub fn link_arrives(&mut self, node: usize, life: u64, other: usize, trip: u64, accepts: bool) {
         if self.nodes[node].life != life || !self.is_up(other) {
             return;
         }
-        if accepted {
-            self.link(node, other);
-        } else {
-            self.push(other, Threads::Network, Job::Link { node, life, other, accepts: true });
+        if trip > LINK_TRIPS {
+            return self.link(node, other);
         }
+        let at = if accepts { other } else { node };
+        self.push(at, Threads::Network, Job::Link { node, life, other, trip, accepts });
+    }
+
+    /// What that costs it.
+    pub const fn link_price(&self) -> u64 {
+        self.costs.link / (2 * LINK_TRIPS)
+    }
+
+    /// It has done its part, which travels to the other end.
+    pub fn link_says(&mut self, node: usize, life: u64, other: usize, trip: u64, accepted: bool) {
+        let (trip, moment) = (trip + u64::from(accepted), self.conditions.travel_us(node, other));
+        let accepts = !accepted;
+        self.at(self.now + moment, Event::Link { node, life, other, trip, accepts });
     }
 
     /// Both know where the other is, and what waited leaves.

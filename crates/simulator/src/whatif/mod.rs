@@ -448,7 +448,8 @@ fn crash_once(
 ) -> Result<Recovery, WhatIfError> {
     let victim = engine.nodes.len() - 1;
     let crashed = engine.now;
-    let start = engine.costs.start / 1_000;
+    let ledger: usize = engine.blocks.iter().map(|(_, trxs)| trxs).sum();
+    let start = (engine.costs.start + engine.costs.start_trx * ledger as u64) / 1_000;
     let down = DOWN_MS.max(prediction.block_ms as u64 * 2) * MS + start;
     engine.crash(victim, down);
     engine.run_until(crashed + down, |engine| engine.is_up(victim));

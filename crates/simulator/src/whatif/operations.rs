@@ -109,6 +109,7 @@ pub fn measure(
         &mut costs.client_post,
         &mut costs.client_alone,
         &mut costs.start,
+        &mut costs.start_trx,
     ] {
         *zero = 0;
     }
@@ -310,13 +311,8 @@ impl Solo {
         said
     }
 
-    /// Takes what the other one said, blocks checked as they are for a node that is behind; what it
-    /// answers. `took`: what the group's thread does.
-    fn hears(
-        &mut self,
-        said: &[wire::Packet],
-        took: &mut dyn FnMut(&mut dyn FnMut()),
-    ) -> Vec<wire::Packet> {
+    /// What the other one said, blocks checked as they are for a node that is behind.
+    fn opens(&self, said: &[wire::Packet]) -> Vec<Input<Message>> {
         let head = self.driver.status().head;
         let open = |packet: &wire::Packet| {
             let mut inbound = wire::verify::<Message>(packet.bytes(), &self.context).ok()?;
@@ -325,10 +321,7 @@ impl Solo {
             }
             Some(Input::Inbound(peer(1), inbound))
         };
-        let mut inputs: Vec<_> = said.iter().filter_map(open).collect();
-        let mut answers = Vec::new();
-        took(&mut || answers = self.says(std::mem::take(&mut inputs)));
-        answers
+        said.iter().filter_map(open).collect()
     }
 
     fn submit(&mut self, trxs: &[Trx]) -> Vec<Input<Message>> {
@@ -383,7 +376,9 @@ fn trxs(costs: &mut Costs, trx_bytes: usize, clock: Clock<'_>) {
         solo.epoch();
     }
     assert_eq!(solo.ordered, 2 * ROUNDS * count, "every post is ordered");
-    costs.trx_replay = replay(&group, &mut solo, clock) / (2 * ROUNDS * count) as u64;
+    let fetched = (2 * ROUNDS * count) as u64;
+    let [check, replay] = replay(&group, &mut solo, clock);
+    (costs.trx_check, costs.trx_replay) = (check / fetched, replay / fetched);
     let each = |sum: u64| sum / (ROUNDS * count) as u64;
     (costs.trx_admit, costs.trx_verify, costs.trx_pool) = (each(admit), each(verify), each(pool));
     let text = vec![7u8; TEXT];
@@ -398,21 +393,23 @@ fn trxs(costs: &mut Costs, trx_bytes: usize, clock: Clock<'_>) {
     costs.block_kib = read * 1024 / encoded.len() as u64;
 }
 
-/// A node that comes late fetches the ledger of another one: what its group's thread does.
-fn replay(group: &Group, other: &mut Solo, clock: Clock<'_>) -> u64 {
+/// A node that comes late fetches the ledger of another one: what checking it takes, and what its
+/// group's thread does.
+fn replay(group: &Group, other: &mut Solo, clock: Clock<'_>) -> [u64; 2] {
     let mut late = Solo::follow(group);
     let mut said = late.says(vec![Input::Connected(peer(1))]);
-    let mut sum = 0;
+    let (mut check, mut apply) = (0, 0);
     while late.driver.status().head < other.driver.status().head {
         assert!(!said.is_empty(), "who is behind asks");
-        let answers = other.hears(&said, &mut |turn| turn());
-        said = late.hears(&answers, &mut |turn| {
-            let from = clock();
-            turn();
-            sum += clock() - from;
-        });
+        let asked = other.opens(&said);
+        let answers = other.says(asked);
+        let from = clock();
+        let fetched = late.opens(&answers);
+        let checked = clock();
+        said = late.says(fetched);
+        (check, apply) = (check + checked - from, apply + clock() - checked);
     }
-    sum
+    [check, apply]
 }
 
 /// Costs in a committee of `n`. `decode`: what decoding a message costs.

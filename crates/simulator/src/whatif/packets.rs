@@ -217,15 +217,19 @@ impl Engine {
             Inbound::Blocks(blocks) => {
                 let signers = certificate_quorum(self.nodes.len()) as u64;
                 let certificate = signers * costs.frame_verify;
-                let (mut verify, mut turn) = (hash / 2, 0);
+                let (mut verify, mut turn) = (0, 0);
                 for block in blocks {
+                    let bytes = block.bytes().0.len() as u64;
                     match block.checked() {
                         Some(checked) => {
                             let trxs = checked.get().trxs.len() as u64;
-                            verify += certificate + trxs * costs.trx_verify;
+                            verify += certificate + trxs * costs.trx_check;
                             turn += certificate;
                         }
-                        None => turn += Costs::bytes(costs.block_kib, block.bytes().0.len() as u64),
+                        None => {
+                            verify += Costs::bytes(costs.hash_kib, bytes) / 2;
+                            turn += Costs::bytes(costs.block_kib, bytes);
+                        }
                     }
                 }
                 parts = blocks.iter().filter(|block| block.checked().is_some()).count().max(1);
