@@ -14,7 +14,8 @@
 //! 2. The chunk files follow, without a sync. This step may fail without harm (a full disk): it is
 //!    tried again after the next append, and the entries stay in memory until then.
 //! 3. When the journal has grown long, a *checkpoint*: the chunk files are synced and the journal
-//!    begins anew.
+//!    begins anew. How long differs each time, so that the nodes of a group, which append the same,
+//!    do not all wait for their disks at the same time.
 //!
 //! An error in step 1 leaves everything as it was; appending the same records again overwrites what
 //! was written. (If only the sync failed and the process dies at once, the append may be found after
@@ -71,7 +72,7 @@ use self::journal::{Checkpoint, Journal};
 use self::names::ChunkName;
 pub use self::snapshots::SnapshotName;
 
-/// A checkpoint is made once the journal has this many bytes.
+/// A checkpoint is made once the journal has this many bytes, or up to half of them less.
 pub const JOURNAL_SIZE: u64 = 4 << 20;
 /// Bytes of the newest entries that are kept in memory.
 pub const CACHE_SIZE: usize = 8 << 20;
@@ -107,6 +108,11 @@ impl Options {
         let mut salt = journal::Salt::default();
         self.rng.fill_bytes(&mut salt);
         salt
+    }
+
+    /// Bytes of the journal at the next checkpoint.
+    fn next_checkpoint(&mut self) -> u64 {
+        self.journal_size - self.rng.next_u64() % (self.journal_size / 2 + 1)
     }
 }
 
@@ -202,6 +208,8 @@ pub struct SignedLog<D> {
     /// The newest entries, up to `last`; all from `stable` on.
     cache: VecDeque<Arc<[u8]>>,
     cached_bytes: usize,
+    /// A checkpoint is made once the journal has so many bytes.
+    checkpoint_at: u64,
     /// Number of times the commit index was noted.
     marks: u64,
     appends: u64,
@@ -361,6 +369,7 @@ impl<D: Disk> SignedLog<D> {
         };
         let salt = self.options.salt();
         self.journal.turn(&mut self.disk, salt, &at)?;
+        self.checkpoint_at = self.options.next_checkpoint();
         self.checkpoints += 1;
         Ok(())
     }
@@ -368,13 +377,13 @@ impl<D: Disk> SignedLog<D> {
     /// Whether [`settle`](Self::settle) would have to sync.
     #[must_use]
     pub fn settles_slowly(&self) -> bool {
-        self.suspect || self.journal.bytes() >= self.options.journal_size
+        self.suspect || self.journal.bytes() >= self.checkpoint_at
     }
 
     /// Steps 2 and 3 of an append; whether they are done. What fails is done with the next append, or
     /// when this is called again: until then the chunk files may be behind, or in any state.
     pub fn settle(&mut self) -> bool {
-        let done = if self.journal.bytes() >= self.options.journal_size {
+        let done = if self.journal.bytes() >= self.checkpoint_at {
             self.checkpoint()
         } else {
             self.flush()

@@ -151,10 +151,12 @@ impl<D: Disk> SignedLog<D> {
         let survey = Survey::read(&disk, &archive, base, replayed.stable, &[])?;
         let commit = replayed.verify(&disk, &archive, &generation, &survey)?;
         let last = replayed.last();
+        let checkpoint_at = options.next_checkpoint();
         let mut log = Self {
             files: survey.files(),
             disk,
             archive,
+            checkpoint_at,
             options,
             journal: generation.journal,
             suspect: true,

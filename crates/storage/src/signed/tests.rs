@@ -343,6 +343,28 @@ fn nodes_with_the_same_entries_have_the_same_files() {
 }
 
 #[test]
+fn nodes_with_the_same_entries_make_their_checkpoints_at_different_times() {
+    // After which append each checkpoint was made.
+    let checkpoints = |seed: u64| -> Vec<u64> {
+        let (mut log, _) = open(&MemDisk::default(), seed).expect("opens");
+        let mut made = Vec::new();
+        for seqno in 1..=200 {
+            let before = log.stats();
+            log.append(&[framed(seqno, 2, 1, 400)]).expect("appends");
+            if log.stats().checkpoints > before.checkpoints {
+                assert!(before.journal_bytes < options(seed).journal_size, "late");
+                made.push(seqno);
+            }
+        }
+        made
+    };
+    let (one, other) = (checkpoints(1), checkpoints(2));
+    assert!(one.len() > 10 && other.len() > 10, "{one:?} {other:?}");
+    let together = one.iter().filter(|at| other.contains(at)).count();
+    assert!(together * 2 < one.len().min(other.len()), "{one:?} {other:?}");
+}
+
+#[test]
 fn a_complete_chunk_is_opened_again_when_entries_are_taken_back() {
     let disk = MemDisk::default();
     let (mut log, _) = open(&disk, 1).expect("opens");
