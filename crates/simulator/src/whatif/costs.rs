@@ -35,7 +35,7 @@ pub struct Costs {
     /// from there to the group's.
     pub thread_wake: u64,
     /// What a job costs more, beside [`Costs::thread_wake`], that another thread gives to one that
-    /// sleeps, on a core that sleeps: it comes to an empty cache.
+    /// sleeps: it comes to a cache that is empty, or somebody else's. Measured on cores that sleep.
     pub thread_alone: u64,
     /// Waking a thread that waits for the network: what a packet that comes alone costs more at each
     /// end than one of a burst.
