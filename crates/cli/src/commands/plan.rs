@@ -210,8 +210,14 @@ fn price_list(costs: &Costs) -> comfy_table::Table {
     let value = serde_json::to_value(costs).expect("a table is JSON");
     let us = |ns: u64| format!("{:.2}", ns as f64 / 1e3);
     for (name, price) in value.as_object().into_iter().flatten() {
-        if let (Some(ns), true) = (price.as_u64(), name != "trx_bytes") {
-            table.add_row([name.clone(), us(ns)]);
+        match (name.as_str(), price.as_u64()) {
+            ("trx_bytes", _) | (_, None) => {}
+            ("crowded_percent", Some(percent)) => {
+                table.add_row([name.clone(), format!("{percent} %")]);
+            }
+            (_, Some(ns)) => {
+                table.add_row([name.clone(), us(ns)]);
+            }
         }
     }
     for of in &costs.committees {
