@@ -4,12 +4,18 @@
 //! into the block's header, so that every node can tell whether it executed alike; then the set is
 //! applied. Everything is in canonical order: by map name, then by key.
 
+mod key;
+mod small_map;
+
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
 
+use compact_str::CompactString;
 use quorate_crypto::hash::{Digest, Hasher};
 
+pub use self::key::Key;
+use self::small_map::SmallMap;
 use crate::codec::{Canonical, CodecError, Reader, Writer};
 
 /// Longest map name, in bytes.
@@ -25,13 +31,17 @@ pub const MAX_ENTRIES: usize = 64 * 1024 * 1024;
 
 /// A value, shared between state, snapshots and readers.
 pub type Value = Arc<[u8]>;
-type Entries = BTreeMap<Vec<u8>, Value>;
+/// The name of a map: short ones need no memory of their own.
+pub type MapName = CompactString;
+pub(crate) type Entries = BTreeMap<Key, Value>;
+/// What is written to a map: a value put, or `None` for a delete.
+pub(crate) type Rows = SmallMap<Key, Option<Value>>;
 
 /// Named maps.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct State {
     /// Never holds an empty map, so that equal contents are equal states.
-    maps: BTreeMap<String, Entries>,
+    maps: BTreeMap<MapName, Entries>,
 }
 
 impl State {
@@ -49,7 +59,7 @@ impl State {
 
     /// The entries of a map in key order.
     pub fn iter(&self, map: &str) -> impl DoubleEndedIterator<Item = (&[u8], &Value)> {
-        self.maps.get(map).into_iter().flatten().map(|(key, value)| (key.as_slice(), value))
+        self.maps.get(map).into_iter().flatten().map(|(key, value)| (&**key, value))
     }
 
     /// The entries of a map from key `from` on, in key order.
@@ -60,12 +70,12 @@ impl State {
     ) -> impl DoubleEndedIterator<Item = (&'a [u8], &'a Value)> {
         let range = (Bound::Included(from), Bound::Unbounded);
         let entries = self.maps.get(map).map(|entries| entries.range::<[u8], _>(range));
-        entries.into_iter().flatten().map(|(key, value)| (key.as_slice(), value))
+        entries.into_iter().flatten().map(|(key, value)| (&**key, value))
     }
 
     /// Names of the maps that have entries.
     pub fn maps(&self) -> impl Iterator<Item = &str> {
-        self.maps.keys().map(String::as_str)
+        self.maps.keys().map(MapName::as_str)
     }
 
     /// Number of entries of a map.
@@ -82,9 +92,12 @@ impl State {
 
     /// Applies the writes.
     pub fn apply(&mut self, writes: &WriteSet) {
-        for (map, keys) in &writes.maps {
-            let entries = self.maps.entry(map.clone()).or_default();
-            for (key, value) in keys {
+        for (map, rows) in writes.maps.iter() {
+            let entries = match self.maps.get_mut(map) {
+                Some(entries) => entries,
+                None => self.maps.entry(map.clone()).or_default(),
+            };
+            for (key, value) in rows.iter() {
                 match value {
                     Some(value) => entries.insert(key.clone(), value.clone()),
                     None => entries.remove(key),
@@ -97,9 +110,9 @@ impl State {
     }
 
     /// Adds a map that is not there yet. Sizes have been checked; there is at least one entry.
-    pub(crate) fn add_map(&mut self, map: String, entries: BTreeMap<Vec<u8>, Value>) {
+    pub(crate) fn add_map(&mut self, map: &str, entries: Entries) {
         assert!(!entries.is_empty(), "a map has entries");
-        let before = self.maps.insert(map, entries);
+        let before = self.maps.insert(map.into(), entries);
         assert!(before.is_none(), "the map is not in the state yet");
     }
 
@@ -140,7 +153,7 @@ impl Canonical for State {
             require_ascending("map order", maps.last_key_value().map(|(last, _)| last), &map)?;
             let mut entries = Entries::new();
             for _ in 0..reader.count("entries", MAX_ENTRIES)? {
-                let key = reader.bytes("key", MAX_KEY)?.to_vec();
+                let key = Key::from(reader.bytes("key", MAX_KEY)?);
                 require_ascending("key order", entries.last_key_value().map(|(k, _)| k), &key)?;
                 entries.insert(key, reader.bytes("value", MAX_VALUE)?.into());
             }
@@ -153,8 +166,8 @@ impl Canonical for State {
     }
 }
 
-fn read_name(reader: &mut Reader<'_>) -> Result<String, CodecError> {
-    reader.text("map name", MAX_MAP_NAME)
+fn read_name(reader: &mut Reader<'_>) -> Result<MapName, CodecError> {
+    Ok(reader.text("map name", MAX_MAP_NAME)?.into())
 }
 
 fn require_ascending<T: Ord>(
@@ -198,8 +211,8 @@ pub fn check_write(map: &str, key: &[u8], value: &[u8]) -> Result<(), WriteError
 /// Writes to named maps, the last to a key counts.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct WriteSet {
-    /// Value put, or `None` for a delete. Never holds an empty map.
-    maps: BTreeMap<String, BTreeMap<Vec<u8>, Option<Value>>>,
+    /// Never holds an empty map.
+    maps: SmallMap<MapName, Rows>,
     writes: usize,
 }
 
@@ -207,7 +220,7 @@ impl WriteSet {
     /// The empty set.
     #[must_use]
     pub const fn new() -> Self {
-        Self { maps: BTreeMap::new(), writes: 0 }
+        Self { maps: SmallMap::new(), writes: 0 }
     }
 
     /// Puts a value.
@@ -217,29 +230,35 @@ impl WriteSet {
     pub fn put(
         &mut self,
         map: &str,
-        key: impl Into<Vec<u8>>,
+        key: impl AsRef<[u8]>,
         value: impl Into<Value>,
     ) -> Result<(), WriteError> {
-        self.insert(map, key.into(), Some(value.into()))
+        self.insert(map, key.as_ref(), Some(value.into()))
     }
 
     /// Deletes a key. Deleting what is not there is a write too.
     ///
     /// # Errors
     /// [`WriteError`]; nothing has changed.
-    pub fn delete(&mut self, map: &str, key: impl Into<Vec<u8>>) -> Result<(), WriteError> {
-        self.insert(map, key.into(), None)
+    pub fn delete(&mut self, map: &str, key: impl AsRef<[u8]>) -> Result<(), WriteError> {
+        self.insert(map, key.as_ref(), None)
     }
 
-    fn insert(&mut self, map: &str, key: Vec<u8>, value: Option<Value>) -> Result<(), WriteError> {
-        check_write(map, &key, value.as_deref().unwrap_or_default())?;
-        let known = self.maps.get(map).is_some_and(|keys| keys.contains_key(&key));
+    fn insert(&mut self, map: &str, key: &[u8], value: Option<Value>) -> Result<(), WriteError> {
+        check_write(map, key, value.as_deref().unwrap_or_default())?;
+        let known = self.get(map, key).is_some();
         if !known && self.writes == MAX_WRITES {
             let (length, limit) = (self.writes + 1, MAX_WRITES);
             return Err(WriteError { what: "write set", length, limit });
         }
         self.writes += usize::from(!known);
-        self.maps.entry(map.to_owned()).or_default().insert(key, value);
+        if let Some(rows) = self.maps.get_mut(map) {
+            rows.insert(key.into(), value);
+        } else {
+            let mut rows = Rows::new();
+            rows.insert(key.into(), value);
+            self.maps.insert(map.into(), rows);
+        }
         Ok(())
     }
 
@@ -263,22 +282,26 @@ impl WriteSet {
 
     /// All writes in canonical order: map, key, value put (`None`: deleted).
     pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8], Option<&Value>)> {
-        self.maps.iter().flat_map(|(map, keys)| {
-            keys.iter().map(|(key, value)| (map.as_str(), key.as_slice(), value.as_ref()))
+        self.by_map().flat_map(|(map, rows)| {
+            rows.iter().map(move |(key, value)| (map, &**key, value.as_ref()))
         })
     }
 
     /// The maps written to, in the order of their names, each with its writes in the order of keys.
-    pub(crate) fn by_map(
-        &self,
-    ) -> impl Iterator<Item = (&str, &BTreeMap<Vec<u8>, Option<Value>>)> + Clone {
-        self.maps.iter().map(|(map, keys)| (map.as_str(), keys))
+    pub(crate) fn by_map(&self) -> impl Iterator<Item = (&str, &Rows)> + Clone {
+        self.maps.iter().map(|(map, rows)| (map.as_str(), rows))
+    }
+
+    /// What is written to a map.
+    pub(crate) fn rows(&self, map: &str) -> impl Iterator<Item = (&Key, Option<&Value>)> {
+        let rows = self.maps.get(map).map(Rows::iter);
+        rows.into_iter().flatten().map(|(key, value)| (key, value.as_ref()))
     }
 
     /// Adds the writes of one map, which the set does not have yet. Sizes have been checked.
-    pub(crate) fn add_map(&mut self, map: String, keys: BTreeMap<Vec<u8>, Option<Value>>) {
-        self.writes += keys.len();
-        let before = self.maps.insert(map, keys);
+    pub(crate) fn add_map(&mut self, map: &str, rows: Rows) {
+        self.writes += rows.len();
+        let before = self.maps.insert(map.into(), rows);
         assert!(before.is_none(), "the map is not in the set yet");
     }
 
@@ -301,9 +324,9 @@ impl WriteSet {
     /// # Errors
     /// [`WriteError`] if the sets together are too large; part of `other` may have been added.
     pub fn merge(&mut self, other: Self) -> Result<(), WriteError> {
-        for (map, keys) in other.maps {
-            for (key, value) in keys {
-                self.insert(&map, key, value)?;
+        for (map, rows) in other.maps {
+            for (key, value) in rows {
+                self.insert(&map, &key, value)?;
             }
         }
         Ok(())
@@ -315,10 +338,10 @@ impl Canonical for WriteSet {
 
     fn write(&self, writer: &mut Writer) {
         writer.count(self.maps.len());
-        for (map, keys) in &self.maps {
+        for (map, rows) in self.by_map() {
             writer.bytes(map.as_bytes());
-            writer.count(keys.len());
-            for (key, value) in keys {
+            writer.count(rows.len());
+            for (key, value) in rows.iter() {
                 writer.bytes(key);
                 writer.u8(u8::from(value.is_some()));
                 if let Some(value) = value {
@@ -332,23 +355,22 @@ impl Canonical for WriteSet {
         let mut set = Self::new();
         for _ in 0..reader.count("maps", MAX_WRITES)? {
             let map = read_name(reader)?;
-            require_ascending("map order", set.maps.last_key_value().map(|(last, _)| last), &map)?;
-            let mut keys = BTreeMap::new();
+            require_ascending("map order", set.maps.last().map(|(last, _)| last), &map)?;
+            let mut rows = Rows::new();
             for _ in 0..reader.count("writes", MAX_WRITES - set.writes)? {
-                let key = reader.bytes("key", MAX_KEY)?.to_vec();
-                require_ascending("key order", keys.last_key_value().map(|(k, _)| k), &key)?;
+                let key = Key::from(reader.bytes("key", MAX_KEY)?);
+                require_ascending("key order", rows.last().map(|(k, _)| k), &key)?;
                 let value = match reader.u8()? {
                     0 => None,
                     1 => Some(reader.bytes("value", MAX_VALUE)?.into()),
                     _ => return Err(CodecError::Invalid("write")),
                 };
-                keys.insert(key, value);
+                rows.insert(key, value);
             }
-            if keys.is_empty() {
+            if rows.is_empty() {
                 return Err(CodecError::Invalid("empty map"));
             }
-            set.writes += keys.len();
-            set.maps.insert(map, keys);
+            set.add_map(&map, rows);
         }
         Ok(set)
     }
@@ -391,24 +413,23 @@ impl<'a> StateView<'a> {
         map: &str,
         from: &[u8],
     ) -> impl Iterator<Item = (&'b [u8], &'b Value)> {
-        let range = (Bound::Included(from), Bound::Unbounded);
-        let keys = self.writes.maps.get(map).map(|keys| keys.range::<[u8], _>(range));
-        let mut written = keys.into_iter().flatten().peekable();
+        let rows = self.writes.maps.get(map).map(|rows| rows.iter_from(from));
+        let mut written = rows.into_iter().flatten().peekable();
         let mut base = self.base.iter_from(map, from).peekable();
         std::iter::from_fn(move || {
             loop {
                 let below = match (written.peek(), base.peek()) {
                     (None, _) => true,
                     (Some(_), None) => false,
-                    (Some((key, _)), Some((base_key, _))) => *base_key < key.as_slice(),
+                    (Some((key, _)), Some((base_key, _))) => *base_key < &***key,
                 };
                 if below {
                     return base.next();
                 }
                 let (key, value) = written.next()?;
-                base.next_if(|(base_key, _)| *base_key == key.as_slice());
+                base.next_if(|(base_key, _)| *base_key == &**key);
                 if let Some(value) = value {
-                    return Some((key.as_slice(), value));
+                    return Some((&**key, value));
                 }
             }
         })
@@ -421,7 +442,7 @@ impl<'a> StateView<'a> {
     pub fn put(
         &mut self,
         map: &str,
-        key: impl Into<Vec<u8>>,
+        key: impl AsRef<[u8]>,
         value: impl Into<Value>,
     ) -> Result<(), WriteError> {
         self.writes.put(map, key, value)
@@ -431,7 +452,7 @@ impl<'a> StateView<'a> {
     ///
     /// # Errors
     /// [`WriteError`]; nothing has changed.
-    pub fn delete(&mut self, map: &str, key: impl Into<Vec<u8>>) -> Result<(), WriteError> {
+    pub fn delete(&mut self, map: &str, key: impl AsRef<[u8]>) -> Result<(), WriteError> {
         self.writes.delete(map, key)
     }
 
@@ -449,5 +470,4 @@ impl<'a> StateView<'a> {
 }
 
 #[cfg(test)]
-#[path = "state_tests.rs"]
 mod tests;

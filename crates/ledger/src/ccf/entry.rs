@@ -12,7 +12,6 @@
 //!
 //! There is one encoding of a transaction: maps and keys stand in order, and nothing else is read.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use quorate_crypto::cipher::TAG;
@@ -20,7 +19,7 @@ use quorate_crypto::hash::{Digest, sha256, sha256_concat};
 
 use super::secret::LedgerSecret;
 use super::txid::{MAX_SEQNO, MAX_VIEW, TxId};
-use crate::state::{MAX_WRITES, Value, WriteError, WriteSet, check_write};
+use crate::state::{Key, MAX_WRITES, Rows, WriteError, WriteSet, check_write};
 
 /// Longest entry, in bytes; what Raft carries is not longer.
 pub const MAX_ENTRY: usize = 4 * 1024 * 1024;
@@ -212,9 +211,9 @@ impl Transaction {
             return Err(EntryError::Invalid("transaction id"));
         }
         let (mut public, mut private) = (PREAMBLE as u64, 0);
-        for (name, keys) in self.writes.by_map() {
+        for (name, rows) in self.writes.by_map() {
             let part = if name.starts_with(PUBLIC) { &mut public } else { &mut private };
-            *part += map_length(name, keys);
+            *part += map_length(name, rows);
         }
         let length = HEAD as u64 + public + private;
         let total = usize::try_from(length).ok().filter(|total| *total <= MAX_ENTRY);
@@ -242,8 +241,8 @@ impl Transaction {
         out.number(0);
         for wanted in [true, false] {
             let maps = self.writes.by_map();
-            for (name, keys) in maps.filter(|(name, _)| name.starts_with(PUBLIC) == wanted) {
-                out.map(name, keys);
+            for (name, rows) in maps.filter(|(name, _)| name.starts_with(PUBLIC) == wanted) {
+                out.map(name, rows);
             }
         }
         assert_eq!(out.at, out.bytes.len(), "the length was computed right");
@@ -317,9 +316,9 @@ impl Transaction {
 }
 
 /// Length of a map's writes in an entry.
-fn map_length(name: &str, keys: &BTreeMap<Vec<u8>, Option<Value>>) -> u64 {
+fn map_length(name: &str, rows: &Rows) -> u64 {
     let mut length = 8 + name.len() + 8 + 8 + 8 + 8;
-    for (key, value) in keys {
+    for (key, value) in rows.iter() {
         length += 8 + key.len() + value.as_ref().map_or(0, |value| 8 + value.len());
     }
     length as u64
@@ -346,14 +345,14 @@ impl Out<'_> {
         self.put(bytes);
     }
 
-    fn map(&mut self, name: &str, keys: &BTreeMap<Vec<u8>, Option<Value>>) {
+    fn map(&mut self, name: &str, rows: &Rows) {
         self.string(name.as_bytes());
         self.number(0);
         self.number(0);
         let count = self.at;
         self.number(0);
         let mut writes = 0u64;
-        for (key, value) in keys {
+        for (key, value) in rows.iter() {
             if let Some(value) = value {
                 self.string(key);
                 self.string(value);
@@ -361,9 +360,9 @@ impl Out<'_> {
             }
         }
         self.bytes[count..count + 8].copy_from_slice(&writes.to_le_bytes());
-        self.number(keys.len() as u64 - writes);
-        if writes < keys.len() as u64 {
-            keys.iter().filter(|(_, value)| value.is_none()).for_each(|(key, _)| self.string(key));
+        self.number(rows.len() as u64 - writes);
+        if writes < rows.len() as u64 {
+            rows.iter().filter(|(_, value)| value.is_none()).for_each(|(key, _)| self.string(key));
         }
     }
 }
@@ -415,36 +414,38 @@ fn read_maps(input: &mut Input<'_>, set: &mut WriteSet, public: bool) -> Result<
         if input.number()? != 0 || input.number()? != 0 {
             return Err(EntryError::Invalid("read version or count"));
         }
-        let mut keys = Vec::new();
-        for _ in 0..input.count(16)? {
+        let mut rows = Rows::new();
+        let mut before: Option<&[u8]> = None;
+        let writes = input.count(16)?;
+        for _ in 0..writes {
             let (key, value) = (input.string()?, input.string()?);
             check_write(name, key, value)?;
-            keys.push((key.to_vec(), Some(value.into())));
+            require_order(&mut before, key)?;
+            rows.insert(Key::from(key), Some(value.into()));
         }
-        require_order(&keys)?;
-        let writes = keys.len();
-        for _ in 0..input.count(8)? {
+        before = None;
+        let removes = input.count(8)?;
+        for _ in 0..removes {
             let key = input.string()?;
             check_write(name, key, &[])?;
-            keys.push((key.to_vec(), None));
+            require_order(&mut before, key)?;
+            if rows.insert(Key::from(key), None).is_some() {
+                return Err(EntryError::Invalid("key, written and removed"));
+            }
         }
-        require_order(&keys[writes..])?;
-        let count = keys.len();
-        if count == 0 || set.len() + count > MAX_WRITES {
+        if rows.is_empty() || set.len() + rows.len() > MAX_WRITES {
             return Err(EntryError::Invalid("number of writes"));
         }
-        let keys: BTreeMap<_, _> = keys.into_iter().collect();
-        if keys.len() != count {
-            return Err(EntryError::Invalid("key, written and removed"));
-        }
-        set.add_map(name.to_owned(), keys);
+        set.add_map(name, rows);
     }
     Ok(())
 }
 
-fn require_order(keys: &[(Vec<u8>, Option<Value>)]) -> Result<(), EntryError> {
-    let ordered = keys.windows(2).all(|pair| pair[0].0 < pair[1].0);
-    if ordered { Ok(()) } else { Err(EntryError::Invalid("order of keys")) }
+fn require_order<'a>(before: &mut Option<&'a [u8]>, key: &'a [u8]) -> Result<(), EntryError> {
+    if before.replace(key).is_some_and(|before| before >= key) {
+        return Err(EntryError::Invalid("order of keys"));
+    }
+    Ok(())
 }
 
 const _: () = assert!(MAX_VIEW < 1 << 31 && MAX_SEQNO <= i64::MAX as u64);

@@ -248,8 +248,7 @@ pub fn nodes(state: &State) -> Result<Vec<(NodeId, NodeInfo)>, RowError> {
 /// # Errors
 /// [`RowError`].
 pub fn nodes_written(set: &WriteSet) -> Result<Vec<(NodeId, Option<NodeInfo>)>, RowError> {
-    let rows = set.by_map().find(|(map, _)| *map == NODES_INFO);
-    let rows = rows.into_iter().flat_map(|(_, rows)| rows);
+    let rows = set.rows(NODES_INFO);
     rows.map(|(key, row)| match row {
         Some(row) => node_row(key, row).map(|(node, info)| (node, Some(info))),
         None => Ok((node_id(key)?, None)),

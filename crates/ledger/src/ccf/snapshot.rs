@@ -9,8 +9,6 @@
 //! The leader writes SHA-256 of the snapshot into [`SNAPSHOT_EVIDENCE`], and makes it the claims
 //! digest of that transaction. Its receipt, behind the snapshot in the file, proves the snapshot.
 
-use std::collections::BTreeMap;
-
 use quorate_crypto::cipher::TAG;
 use quorate_crypto::hash::{Digest, sha256};
 
@@ -20,7 +18,7 @@ use super::receipt::{Proven, Receipt, ReceiptError};
 use super::secret::LedgerSecret;
 use super::tree::{Tree, TreeError};
 use super::txid::TxId;
-use crate::state::{State, Value, WriteError, WriteSet, check_write};
+use crate::state::{Entries, Key, State, WriteError, WriteSet, check_write};
 
 /// Longest snapshot, in bytes.
 pub const MAX_SNAPSHOT: usize = 4 * 1024 * 1024 * 1024 - 1;
@@ -257,7 +255,7 @@ fn read_maps(
         }
         last = Some(name);
         let mut rows = Input(input.string()?);
-        let mut entries: BTreeMap<Vec<u8>, Value> = BTreeMap::new();
+        let mut entries = Entries::new();
         while !rows.0.is_empty() {
             let key = padded(&mut rows)?;
             let value = padded(&mut rows)?;
@@ -268,12 +266,12 @@ fn read_maps(
                 return Err(EntryError::Invalid("row").into());
             }
             check_write(name, key, value.0)?;
-            entries.insert(key.to_vec(), value.0.into());
+            entries.insert(Key::from(key), value.0.into());
         }
         if entries.is_empty() {
             return Err(EntryError::Invalid("empty map").into());
         }
-        state.add_map(name.to_owned(), entries);
+        state.add_map(name, entries);
     }
     Ok(())
 }

@@ -382,11 +382,9 @@ impl<V: Verifier> Validator<V> {
     }
 
     fn check_certificates(&mut self, transaction: &Transaction) -> Result<(), Wrong> {
-        let maps = transaction.writes.by_map();
-        let rows = maps.filter(|(map, _)| *map == ENDORSED_CERTIFICATES);
-        for (key, row) in rows.flat_map(|(_, rows)| rows) {
+        for (key, row) in transaction.writes.rows(ENDORSED_CERTIFICATES) {
             let node = node_of_key(key).ok_or_else(|| malformed("the key is no node id"))?;
-            let certificate = row.as_ref().map(|row| text(row)).transpose()?;
+            let certificate = row.map(|row| text(row)).transpose()?;
             if let Some(certificate) = &certificate {
                 let service = self.service.as_ref().map_or("", |service| &service.cert);
                 if !self.verifier.endorsed(&node, certificate, service) {

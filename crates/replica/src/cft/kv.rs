@@ -8,12 +8,12 @@ use std::ops::Bound;
 
 use quorate_consensus::raft::Seqno;
 use quorate_ledger::mutants::{Mutant, mutated};
-use quorate_ledger::state::{State, Value, WriteSet};
+use quorate_ledger::state::{Key, MapName, State, Value, WriteSet};
 
 type Row<'a> = (&'a [u8], &'a Value);
 
 /// The newest pending write of each key of a map, and its transaction.
-type Over = BTreeMap<Vec<u8>, (Seqno, Option<Value>)>;
+type Over = BTreeMap<Key, (Seqno, Option<Value>)>;
 
 /// Committed state and the writes over it.
 #[derive(Debug, Default)]
@@ -22,7 +22,7 @@ pub struct Store {
     commit_idx: Seqno,
     pending: VecDeque<(Seqno, WriteSet)>,
     /// The newest pending write of each key.
-    over: BTreeMap<String, Over>,
+    over: BTreeMap<MapName, Over>,
 }
 
 impl Store {
@@ -73,7 +73,7 @@ impl Store {
         let range = (Bound::Included(from), Bound::Unbounded);
         let over = self.over.get(map).map(|keys| keys.range::<[u8], _>(range));
         let over = over.into_iter().flatten();
-        let over = over.map(|(key, (_, value))| (key.as_slice(), value.as_ref()));
+        let over = over.map(|(key, (_, value))| (&**key, value.as_ref()));
         merge(self.committed.iter_from(map, from), over)
     }
 
@@ -93,9 +93,9 @@ impl Store {
         for (map, key, value) in writes.iter() {
             let keys = match self.over.get_mut(map) {
                 Some(keys) => keys,
-                None => self.over.entry(map.to_owned()).or_default(),
+                None => self.over.entry(map.into()).or_default(),
             };
-            keys.insert(key.to_vec(), (seqno, value.cloned()));
+            keys.insert(key.into(), (seqno, value.cloned()));
         }
     }
 

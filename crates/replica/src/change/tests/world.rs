@@ -631,7 +631,7 @@ pub fn write_result(
     let id = trx_id.to_string();
     let mut writes = WriteSet::new();
     let value = [&[id.len() as u8], id.as_bytes(), &bundle.encode_to_vec()].concat();
-    writes.put("quorate.proofs", nonce.to_vec(), value).expect("small");
+    writes.put("quorate.proofs", nonce, value).expect("small");
     let req_id = request.req_id.clone().into_bytes();
     writes.put("quorate.requests", req_id, nonce.to_vec()).expect("small");
     if let Some(view) = view {
