@@ -116,6 +116,9 @@ pub async fn read_head(stream: &mut (impl AsyncRead + Unpin)) -> Result<Head, Fr
     Ok(Head { kind, group: GroupId(Uuid::from_bytes(id)), len })
 }
 
+/// Room for so much of a payload is made before any of it is there.
+const FIRST: usize = 64 * 1024;
+
 /// Reads a payload. Memory is taken as bytes arrive, not as they are promised.
 ///
 /// # Errors
@@ -123,18 +126,19 @@ pub async fn read_head(stream: &mut (impl AsyncRead + Unpin)) -> Result<Head, Fr
 pub async fn read_payload(
     stream: &mut (impl AsyncRead + Unpin),
     len: usize,
-) -> Result<Arc<[u8]>, FrameError> {
-    let mut payload = Vec::with_capacity(len.min(64 * 1024));
-    let read = stream.take(len as u64).read_to_end(&mut payload).await?;
-    if read < len {
-        return Err(FrameError::Io(std::io::ErrorKind::UnexpectedEof.into()));
+) -> Result<Vec<u8>, FrameError> {
+    let mut payload = Vec::new();
+    while payload.len() < len {
+        let read = payload.len();
+        payload.resize(len.min(FIRST.max(2 * read)), 0);
+        stream.read_exact(&mut payload[read..]).await?;
     }
-    Ok(payload.into())
+    Ok(payload)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Frame, FrameError, Kind, MAX_PAYLOAD, read_head, read_payload};
+    use super::{FIRST, Frame, FrameError, Kind, MAX_PAYLOAD, read_head, read_payload};
     use futures::executor::block_on;
     use futures::io::Cursor;
     use quorate_ledger::ids::GroupId;
@@ -159,7 +163,7 @@ mod tests {
             let head = block_on(read_head(&mut stream)).expect("a head");
             let payload = block_on(read_payload(&mut stream, head.len)).expect("a payload");
             assert_eq!((head.kind, head.group), (frame.kind, frame.group));
-            assert_eq!(payload, frame.payload);
+            assert_eq!(*payload, *frame.payload);
         }
         assert!(matches!(block_on(read_head(&mut stream)), Err(FrameError::Io(_))));
     }
@@ -178,5 +182,16 @@ mod tests {
         }
         let short = block_on(read_payload(&mut Cursor::new(vec![1, 2, 3]), 4));
         assert!(matches!(short, Err(FrameError::Io(_))));
+    }
+
+    #[test]
+    fn payloads_of_any_size_are_read_whole() {
+        for len in [0, 1, FIRST - 1, FIRST, FIRST + 1, 2 * FIRST + 1, 5 * FIRST] {
+            let bytes: Vec<u8> = (0..len + 7).map(|n| (n % 251) as u8).collect();
+            let mut stream = Cursor::new(&bytes);
+            let payload = block_on(read_payload(&mut stream, len)).expect("all of it is there");
+            assert!(payload == bytes[..len], "{len}");
+            assert_eq!(stream.position(), len as u64);
+        }
     }
 }

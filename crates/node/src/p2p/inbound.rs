@@ -9,6 +9,7 @@ use futures::io::BufReader;
 use futures::{AsyncWriteExt as _, StreamExt as _};
 use libp2p::{PeerId, Stream};
 use libp2p_stream::IncomingStreams;
+use metrics::Counter;
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::timeout;
@@ -102,7 +103,8 @@ pub async fn accept(
         let shared = Arc::clone(&shared);
         let commands = commands.clone();
         tokio::spawn(async move {
-            let reader = Reader { peer, room, shared: Arc::clone(&shared), commands };
+            let received = metrics::counter!("rex_in_bytes_total");
+            let reader = Reader { peer, room, shared: Arc::clone(&shared), commands, received };
             let mut stopped = shared.stopped.subscribe();
             tokio::select! {
                 () = reader.run(stream) => {}
@@ -118,6 +120,8 @@ struct Reader {
     room: Arc<Semaphore>,
     shared: Arc<Shared>,
     commands: mpsc::Sender<Command>,
+    /// Bytes of payloads.
+    received: Counter,
 }
 
 impl Reader {
@@ -159,7 +163,7 @@ impl Reader {
         let payload = timeout(FRAME_TIMEOUT, read_payload(stream, head.len))
             .await
             .map_err(|_| FrameError::Io(std::io::ErrorKind::TimedOut.into()))??;
-        metrics::counter!("rex_in_bytes_total").increment(payload.len() as u64);
+        self.received.increment(payload.len() as u64);
         match head.kind {
             Kind::Presence => {
                 let item = Presence::open(&payload, now_ms())

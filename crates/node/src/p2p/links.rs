@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use futures::{AsyncReadExt as _, AsyncWriteExt as _};
 use libp2p::{PeerId, Stream, StreamProtocol};
 use libp2p_stream::Control;
+use metrics::Counter;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::timeout;
@@ -201,6 +202,8 @@ impl Links {
                 control: self.control.clone(),
                 protocol: self.protocol.clone(),
                 commands: self.commands.clone(),
+                batches: metrics::counter!("rex_success_total"),
+                bytes: metrics::counter!("rex_out_bytes_total"),
             };
             self.runtime.spawn(writer.run());
         }
@@ -220,6 +223,10 @@ struct Writer {
     control: Control,
     protocol: StreamProtocol,
     commands: mpsc::Sender<Command>,
+    /// Batches written.
+    batches: Counter,
+    /// Their bytes.
+    bytes: Counter,
 }
 
 impl Writer {
@@ -261,8 +268,8 @@ impl Writer {
             }
             match self.write(&mut stream, &batch).await {
                 Ok(()) => {
-                    metrics::counter!("rex_success_total").increment(1);
-                    metrics::counter!("rex_out_bytes_total").increment(batch.len() as u64);
+                    self.batches.increment(1);
+                    self.bytes.increment(batch.len() as u64);
                     batch.clear();
                     batch.shrink_to(BATCH);
                     dialed = None;

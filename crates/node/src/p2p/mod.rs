@@ -118,7 +118,7 @@ impl Source {
 #[derive(Debug)]
 pub struct Incoming {
     /// The packet.
-    pub bytes: Arc<[u8]>,
+    pub bytes: Vec<u8>,
     /// Where it came from.
     pub source: Source,
     /// Room it takes until it is dropped.
@@ -128,7 +128,7 @@ pub struct Incoming {
 impl Incoming {
     /// Splits off the packet; the room is free again.
     #[must_use]
-    pub fn into_parts(self) -> (Arc<[u8]>, Source) {
+    pub fn into_parts(self) -> (Vec<u8>, Source) {
         drop(self.budget);
         (self.bytes, self.source)
     }

@@ -49,7 +49,7 @@ fn sink() -> (Sink, mpsc::UnboundedReceiver<Got>) {
         let got = match delivery {
             Delivery::Packet(incoming) => {
                 let (bytes, source) = incoming.into_parts();
-                Got::Packet(bytes.to_vec(), source)
+                Got::Packet(bytes, source)
             }
             Delivery::Connected(_) => Got::Connected,
         };

@@ -46,12 +46,16 @@ impl Encoding {
         }
     }
 
-    fn read(self, text: Text<'_>) -> Result<Vec<u8>, Refusal> {
+    /// The bytes of a text, with `room` to decode them.
+    fn read<'a>(self, text: &'a Text<'_>, room: &'a mut Vec<u8>) -> Result<&'a [u8], Refusal> {
         match self {
-            Self::Utf8 => Ok(text.0.into_owned().into_bytes()),
-            Self::Base64 => STANDARD
-                .decode(&*text.0)
-                .map_err(|_| Refusal::input("a key or value is not base64")),
+            Self::Utf8 => Ok(text.0.as_bytes()),
+            Self::Base64 => {
+                room.clear();
+                let decoded = STANDARD.decode_vec(&*text.0, room);
+                decoded.map_err(|_| Refusal::input("a key or value is not base64"))?;
+                Ok(room)
+            }
         }
     }
 }
@@ -85,15 +89,15 @@ pub struct Operation<'a> {
 }
 
 impl Operation<'_> {
-    fn read(self, encoding: Encoding) -> Result<Op, Refusal> {
+    fn read(self, encoding: Encoding, room: &mut Vec<u8>) -> Result<Op, Refusal> {
         if self.op != Name::Get && is_reserved(&self.map.0) {
             return Err(Refusal::reserved(&self.map.0));
         }
-        let value = |text: Option<Text<'_>>| match text {
-            Some(text) => encoding.read(text).map(|bytes| Some(Arc::from(bytes))),
+        let (map, key) = (Arc::from(&*self.map.0), encoding.read(&self.key, room)?.to_vec());
+        let mut value = |text: Option<Text<'_>>| match text {
+            Some(text) => encoding.read(&text, room).map(|bytes| Some(Arc::from(bytes))),
             None => Ok(None),
         };
-        let (map, key) = (Arc::from(&*self.map.0), encoding.read(self.key)?);
         Ok(match self.op {
             Name::Get => Op::Get { map, key },
             Name::Delete => Op::Delete { map, key },
@@ -123,7 +127,8 @@ pub fn json_of<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Refusal> {
 /// # Errors
 /// If an operation is none, or writes to a map of the service.
 pub fn operations(ops: Vec<Operation<'_>>, encoding: Encoding) -> Result<Vec<Op>, Refusal> {
-    ops.into_iter().map(|op| op.read(encoding)).collect()
+    let mut room = Vec::new();
+    ops.into_iter().map(|op| op.read(encoding, &mut room)).collect()
 }
 
 /// What an operation gave: `{}`, or `{"value": ...}` of a read (`null`: there is no such key).
