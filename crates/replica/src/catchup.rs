@@ -3,7 +3,7 @@
 //! | line | rule |
 //! |---|---|
 //! | CUP-1 | Peers claim heads (hints, statuses, blocks too far ahead). What is above the own head is fetched from a peer that claims it, one fetch at a time: of those that failed least the one whose turn is longest ago, of those the one with the highest claim. So a liar, however high its claims and however often it repeats them, does not keep others from being asked. |
-//! | CUP-2 | An answer in time that brings the head forward doubles the next batch; none, a useless or a wrong one halves it and drops the peer's claim. |
+//! | CUP-2 | An answer in time that brings the head forward doubles the next batch; none, a useless or a wrong one halves it and drops the peer's claim. A block further ahead than what was asked for is gossip, whoever it comes from, and no answer. |
 //! | CUP-3 | Without claims somebody is asked from time to time, so that a lost hint does not hold a node up for ever. Whoever claims something meanwhile, or comes, is asked at once instead: a node that has just started asks before anybody is there to hear it. |
 //! | CUP-4 | Every fetched block is checked: link to the head, certificate of the view in force at it, the rules for trxs, write set and Merkle root. Only then is it recorded. |
 //! | CUP-5 | A certified block that differs from the own recorded, uncertified one is never applied: more than `f` producers are traitors, or this node is broken. |

@@ -48,7 +48,7 @@ where
         blocks: &[InboundBlock],
         out: &mut Out,
     ) {
-        let (mut applied, mut wrong) = (0, false);
+        let (mut applied, mut wrong, mut ahead) = (0, false, false);
         for block in blocks {
             match self.take_block(env, journal, block, out) {
                 Taken::Applied => applied += 1,
@@ -56,6 +56,7 @@ where
                 Taken::Ahead(id) => {
                     let head = self.chain.as_ref().map_or(BlockId(0), |chain| chain.head.id);
                     self.catchup.claim(peer, id, head);
+                    ahead = true;
                     break;
                 }
                 Taken::Unread(why) => {
@@ -69,7 +70,9 @@ where
                 }
             }
         }
-        if let Some(chain) = &self.chain {
+        // What begins further ahead than anybody was asked for is gossip.
+        let answers = applied > 0 || wrong || !ahead;
+        if let Some(chain) = self.chain.as_ref().filter(|_| answers) {
             self.catchup.answered(peer, applied, wrong, chain.head.id);
         }
     }

@@ -539,6 +539,45 @@ fn served_blocks_are_what_was_certified() {
     assert!(matches!(genesis, Ok(Answer::GenesisBlock(block)) if block.block_id == 0));
 }
 
+/// While a member that was away is sent what it missed, the next block comes by gossip, perhaps
+/// through the very peer that was asked.
+#[test]
+fn a_block_further_ahead_is_no_answer_of_whoever_was_asked() {
+    let mut net = Net::with_committee(5, 4, 32);
+    net.kill(4);
+    for number in 0..3 {
+        let posts = post_all(&mut net, 0, number..number + 1);
+        net.run_until("a block", |net| (0..4).all(|i| net.nodes[i].has(&posts[0])));
+    }
+    net.start(4);
+    let group = net.nodes[4].config.descriptor.id;
+    let served = |net: &Net, id: u64| {
+        let Ok(Answer::Block(block, certificate, _)) =
+            net.nodes[0].query(Query::Block(BlockId(id)))
+        else {
+            panic!("no block {id}")
+        };
+        let pair = (block.to_bytes().into(), certificate.to_bytes().into());
+        Arc::clone(wire::encode_blocks(&group, &[pair]).bytes())
+    };
+    let questions =
+        |net: &Net| net.nodes[4].trace.iter().filter(|line| line.contains("asks for")).count();
+    let tip = net.nodes[0].driver().status();
+    let head = net.nodes[4].driver().status().head;
+    assert!(head.0 + 2 <= tip.head.0, "it has missed blocks");
+    let (next, last) = (served(&net, head.0 + 1), served(&net, tip.head.0));
+    let hint = wire::encode_head(&group, tip.head, &tip.head_hash, tip.epoch);
+    net.deliver(0, 4, hint.bytes());
+    let asked = questions(&net);
+    assert!(asked > 0, "one has been asked");
+    for peer in 0..4 {
+        net.deliver(peer, 4, &last);
+    }
+    assert_eq!(questions(&net), asked, "and will answer");
+    net.deliver(0, 4, &next);
+    assert_eq!(net.nodes[4].driver().status().head, head.next());
+}
+
 #[test]
 fn a_fetched_block_with_a_bad_trx_is_refused_and_its_signers_are_accused() {
     let mut net = Net::with_committee(5, 4, 31);
