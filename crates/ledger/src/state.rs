@@ -318,19 +318,6 @@ impl WriteSet {
         }
         hasher.finish()
     }
-
-    /// Adds the writes of `other`, which come later.
-    ///
-    /// # Errors
-    /// [`WriteError`] if the sets together are too large; part of `other` may have been added.
-    pub fn merge(&mut self, other: Self) -> Result<(), WriteError> {
-        for (map, rows) in other.maps {
-            for (key, value) in rows {
-                self.insert(&map, &key, value)?;
-            }
-        }
-        Ok(())
-    }
 }
 
 impl Canonical for WriteSet {

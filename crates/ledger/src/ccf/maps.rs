@@ -248,12 +248,11 @@ pub fn nodes(state: &State) -> Result<Vec<(NodeId, NodeInfo)>, RowError> {
 /// # Errors
 /// [`RowError`].
 pub fn nodes_written(set: &WriteSet) -> Result<Vec<(NodeId, Option<NodeInfo>)>, RowError> {
-    let rows = set.rows(NODES_INFO);
-    rows.map(|(key, row)| match row {
+    let written = set.rows(NODES_INFO).map(|(key, row)| match row {
         Some(row) => node_row(key, row).map(|(node, info)| (node, Some(info))),
         None => Ok((node_id(key)?, None)),
-    })
-    .collect()
+    });
+    written.collect()
 }
 
 fn node_id(key: &[u8]) -> Result<NodeId, RowError> {

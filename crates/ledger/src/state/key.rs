@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 const SHORT: usize = 24;
 
 /// A key, in the order of its bytes.
-#[derive(PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
 pub struct Key(SmallVec<[u8; SHORT]>);
 
 // The derived one would go byte by byte.

@@ -9,9 +9,6 @@ use std::ops::Bound;
 
 use smallvec::SmallVec;
 
-/// A vector that has room for one entry.
-type Few<K, V> = SmallVec<[(K, V); 1]>;
-
 /// Most entries that stand in a sorted vector. To insert into one takes time in proportion to its
 /// length, and outsiders say how many there are.
 const FEW: usize = 16;
@@ -20,7 +17,7 @@ const FEW: usize = 16;
 #[derive(Clone, Debug)]
 pub enum SmallMap<K, V> {
     /// At most [`FEW`], sorted.
-    Few(Few<K, V>),
+    Few(SmallVec<[(K, V); 1]>),
     /// More.
     Many(BTreeMap<K, V>),
 }
@@ -142,22 +139,6 @@ impl<K: Ord, V> SmallMap<K, V> {
     }
 }
 
-impl<K, V> IntoIterator for SmallMap<K, V> {
-    type Item = (K, V);
-    type IntoIter = std::iter::Chain<
-        std::iter::Flatten<std::option::IntoIter<Few<K, V>>>,
-        std::iter::Flatten<std::option::IntoIter<BTreeMap<K, V>>>,
-    >;
-
-    fn into_iter(self) -> Self::IntoIter {
-        let (few, many) = match self {
-            Self::Few(few) => (Some(few), None),
-            Self::Many(many) => (None, Some(many)),
-        };
-        few.into_iter().flatten().chain(many.into_iter().flatten())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::collection::vec;
@@ -192,7 +173,7 @@ mod tests {
                 *value = value.wrapping_add(1);
                 prop_assert_ne!(&again, &map);
             }
-            prop_assert!(again.into_iter().eq(model));
+            prop_assert!(again.iter().eq(&model));
         }
     }
 }

@@ -71,8 +71,10 @@ where
             }
         }
         // What begins further ahead than anybody was asked for is gossip.
-        let answers = applied > 0 || wrong || !ahead;
-        if let Some(chain) = self.chain.as_ref().filter(|_| answers) {
+        let is_gossip = ahead && applied == 0 && !wrong;
+        if let Some(chain) = &self.chain
+            && !is_gossip
+        {
             self.catchup.answered(peer, applied, wrong, chain.head.id);
         }
     }
